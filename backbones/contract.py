@@ -1,0 +1,91 @@
+"""What a backbone promises: options, levels, padding, depth of its parameters, readable formats.
+
+    forward(images (B, 3, H, W), sizes (B, 2))
+        -> {"p2": (B, C, H/4, W/4), ..., "p5": (B, C, H/32, W/32)}
+
+`images` are normalised and zero-padded at the bottom and right; `sizes` are the true heights and
+widths inside the padding. Everything else here is known before the first forward pass.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from backbones.key_maps.rename import KeyMap
+
+CONTRACT_VERSION = 1
+
+
+class Options(BaseModel):
+    """Base of a backbone's recipe section: unknown keys are errors, docstrings become help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One map of the pyramid: its name, its channels, and pixels of the image per cell."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Images are zero-padded to a multiple of `multiple`, or to one square of `square` pixels."""
+
+    multiple: int = 32
+    square: int | None = None
+
+
+Rate = Literal["pretrained", "plain", "task"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRule:
+    """How parameters whose full name matches `pattern` learn; the first matching rule wins.
+
+    `rate` says which side of `optimizer.multiplier` they stand on: pre-trained (lr / multiplier),
+    plain (lr) or task (lr * multiplier). `decay` overrides the recipe's weight-decay rule.
+    """
+
+    pattern: str
+    rate: Rate = "task"
+    decay: bool | None = None
+
+
+class Backbone(nn.Module, ABC):
+    """Base class of every backbone, ours and third parties'."""
+
+    contract: ClassVar[int] = CONTRACT_VERSION
+    Options: ClassVar[type[Options]]
+    key_maps: ClassVar[Mapping[str, KeyMap]] = {}
+    parameter_rules: ClassVar[tuple[ParameterRule, ...]] = ()
+
+    levels: tuple[Level, ...]
+    padding: Padding
+
+    @classmethod
+    @abstractmethod
+    def from_options(cls, options: "Options") -> Self:  # type: ignore[valid-type]
+        """The backbone that `options`, an instance of `cls.Options`, describes."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        """Pyramid maps by level name, largest first."""
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """Largest value of `depth_of`: that of the layers after the transformer."""
+
+    @abstractmethod
+    def depth_of(self, name: str) -> int:
+        """Depth of a parameter, 0 for the stem, `depth` for what follows the transformer."""

@@ -1,0 +1,1 @@
+"""The detection head: torchvision's modules, with detectron2's rules where they differ."""

@@ -1,0 +1,226 @@
+"""The recipe: every field that a YAML file may set, with its type, range, default and meaning.
+
+The docstring under a field is its help text, its line in the JSON schema and its row in the docs.
+`backbone` stays open here: `build.py` loads the named backbone and validates the rest with the
+backbone's own `Options`, so that a plugin's options are checked exactly as ours.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Unknown keys are errors, values never change, docstrings become help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class BackboneSection(BaseModel):
+    """The backbone by name; its other keys are the options of that backbone."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    name: str = "mimdet"
+    """Entry-point name of the backbone (`mimdet backbones ls`)."""
+
+
+class Head(Section):
+    """The shared Mask R-CNN head (detectron2's rules on torchvision's modules)."""
+
+    rpn_convs: Literal[1, 2] = 2
+    """3x3 convolutions in the region proposal network before its two predictors."""
+    box_head: Literal["4conv1fc", "2fc"] = "4conv1fc"
+    """Four convolutions and one linear layer, or two linear layers."""
+    norm: Literal["BN", "SyncBN", "LN", "GN", "none"] = "BN"
+    """Normalisation after the convolutions of the box and mask heads."""
+    channels: Count = 256
+    """Width of the convolutions of the RPN, box and mask heads."""
+    fc_channels: Count = 1024
+    """Width of the linear layers of the box head."""
+    mask: bool = True
+    """Predict instance masks; switch off for data that has boxes only."""
+    anchor_sizes: tuple[Positive, Positive, Positive, Positive, Positive] = (32, 64, 128, 256, 512)
+    """Side in pixels of the square anchor on p2, p3, p4, p5 and p6."""
+    anchor_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
+    """Height over width of the anchors of every level."""
+    rpn_batch: Count = 256
+    """Anchors sampled per image for the RPN losses, at most half of them positive."""
+    rpn_pre_nms_train: Count = 2000
+    """Best anchors per level that enter non-maximum suppression in training."""
+    rpn_pre_nms_test: Count = 1000
+    """Best anchors per level that enter non-maximum suppression in evaluation."""
+    rpn_post_nms_train: Count = 1000
+    """Proposals per image in training."""
+    rpn_post_nms_test: Count = 1000
+    """Proposals per image in evaluation."""
+    rpn_nms: Share = 0.7
+    """Intersection over union above which the lower of two proposals is dropped."""
+    roi_batch: Count = 512
+    """Proposals sampled per image for the box losses, at most a quarter of them positive."""
+    score: Share = 0.05
+    """Detections below this score are dropped."""
+    nms: Share = 0.5
+    """Intersection over union above which the lower of two detections of a class is dropped."""
+    detections: Count = 100
+    """Detections kept per image."""
+
+
+class Crop(Section):
+    """Resize, then cut a random window, with a probability (MIMDet section 4, DETR's scheme)."""
+
+    probability: Share = 0.5
+    """Share of the images that are cropped."""
+    short_side: tuple[Count, ...] = (400, 500, 600)
+    """Short sides, one of which is drawn, before cropping; no long-side limit applies."""
+    size: tuple[Count, Count] = (384, 600)
+    """Smallest and largest side of the window; height and width are drawn separately."""
+
+
+class Data(Section):
+    """Where images and annotations are, and what happens to an image on its way to the network."""
+
+    root: str | None = None
+    """Folder in COCO layout, with or without `2017` in the names; `--data` sets it."""
+    train_annotations: str | None = None
+    """Annotation file of the training split; null looks it up below `root`."""
+    train_images: str | None = None
+    """Image folder of the training split; null looks it up below `root`."""
+    val_annotations: str | None = None
+    """Annotation file of the validation split; null looks it up below `root`."""
+    val_images: str | None = None
+    """Image folder of the validation split; null looks it up below `root`."""
+    short_side: tuple[Count, ...] = (480, 512, 544, 576, 608, 640, 736, 768, 800)
+    """Short sides in pixels, one of which is drawn for each training image."""
+    max_side: Count = 1333
+    """Longest side in pixels after resizing."""
+    eval_short_side: Count = 800
+    """Short side in pixels in evaluation and prediction."""
+    eval_max_side: Count = 1333
+    """Longest side in pixels in evaluation and prediction."""
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    vertical_flip: Share = 0.0
+    """Probability of a vertical flip, for images without an upright direction."""
+    crop: Crop | None = None
+    """Random resize and crop before the final resize; null switches it off."""
+    skip_empty: bool = True
+    """Leave images without a usable annotation out of training."""
+    group_by_aspect: bool = True
+    """Put only landscape or only portrait images into one batch, so that little is padded."""
+    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    """Mean of red, green and blue on the 0-255 scale, subtracted from every pixel."""
+    pixel_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
+    """Standard deviation of red, green and blue on the 0-255 scale, divided out."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that read images; 0 reads in the training process."""
+
+
+class Train(Section):
+    """How long, in what batches and at what precision."""
+
+    epochs: Positive | None = None
+    """Length of the run in epochs; give this or `steps`."""
+    steps: Count | None = None
+    """Length of the run in optimizer steps; give this or `epochs`."""
+    epoch_images: Count | None = None
+    """Images that count as one epoch; null is the number of training images."""
+    batch: Count = 64
+    """Images per optimizer step, over all processes and accumulation steps."""
+    accumulate: Count = 1
+    """Parts in which a step's batch is computed, to save memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward pass; fp16 scales the loss."""
+    channels_last: bool = False
+    """Keep convolution weights and maps in channels-last memory order (faster on most machines)."""
+    clip: Positive | None = None
+    """Largest gradient norm; null does not clip."""
+    evals: Annotated[int, Field(ge=0)] = 1
+    """Times the val split is scored during training, evenly spread, the last time at the end."""
+    saves: Count = 1
+    """Times the state is saved during training, evenly spread, the last time at the end."""
+    keep: Count = 1
+    """Newest full states (`step-N/`) that are kept."""
+    log_every: Count = 20
+    """Steps between two lines of the log."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of train.epochs and train.steps")
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"train.batch {self.batch} does not divide by train.accumulate {self.accumulate}"
+            )
+        return self
+
+
+class Optimizer(Section):
+    """AdamW with parameter groups by rule, and its learning-rate schedule."""
+
+    lr: Positive = 8e-5
+    """Learning rate that belongs to `base_batch`."""
+    base_batch: Count = 64
+    """Images per step for which `lr` was chosen."""
+    scale: Literal["sqrt", "linear", "none"] = "sqrt"
+    """How `lr` follows `train.batch / base_batch`."""
+    multiplier: Positive = 1.0
+    """Pre-trained encoder layers learn at `lr` divided by this, task layers at `lr` times it."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning-rate factor per layer towards the stem; 1 switches it off."""
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """AdamW's running-average factors."""
+    eps: Positive = 1e-8
+    """AdamW's denominator floor."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Decoupled weight decay of the parameters that are decayed."""
+    no_decay: Literal["one_dim", "norms", "none"] = "one_dim"
+    """Not decayed: vectors and biases, normalisation layers only, or nothing."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """Drop the learning rate at `milestones`, or follow half a cosine to zero."""
+    milestones: tuple[Share, ...] = (0.75, 0.9166666666666666)
+    """Shares of the run after which the learning rate is multiplied by `gamma`."""
+    gamma: Share = 0.1
+    """Factor at each milestone."""
+    warmup_images: Annotated[float, Field(ge=0)] = 30000
+    """Images over which the learning rate rises linearly; at most half of the run."""
+    warmup_factor: Share = 0.0
+    """Share of the learning rate at the first step."""
+
+
+class Init(Section):
+    """Where the weights come from before the first step."""
+
+    weights: str | None = None
+    """Catalogue name (`mae-base`) or a file; null trains from random weights."""
+    format: str | None = None
+    """Key layout of a file, one of the backbone's key maps; a catalogue name brings its own."""
+    allow_missing: Share = 0.0
+    """Share of the promised parameters that may be absent from the file."""
+
+
+class Recipe(Section):
+    """One training run, complete: what is trained, on what, how long, from which weights."""
+
+    name: str = "custom"
+    """Short name; the default run folder is named after it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the data order, the augmentation and the token sampling."""
+    backbone: BackboneSection = BackboneSection()
+    """Backbone name and its options."""
+    head: Head = Head()
+    """Region proposal network, box head and mask head."""
+    data: Data = Data()
+    """Data set and image transforms."""
+    train: Train = Train(epochs=36)
+    """Length, batch, precision, and how often to evaluate and save."""
+    optimizer: Optimizer = Optimizer()
+    """AdamW, its groups and its schedule."""
+    init: Init = Init()
+    """Pre-trained weights."""
