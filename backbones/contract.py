@@ -20,7 +20,7 @@ from backbones.key_maps.rename import KeyMap
 CONTRACT_VERSION = 1
 
 
-class Options(BaseModel):
+class BackboneOptions(BaseModel):
     """Base of a backbone's recipe section: unknown keys are errors, docstrings become help."""
 
     model_config = ConfigDict(
@@ -65,8 +65,7 @@ class Backbone(nn.Module, ABC):
     """Base class of every backbone, ours and third parties'."""
 
     contract: ClassVar[int] = CONTRACT_VERSION
-    Options: ClassVar[type[Options]]
-    key_maps: ClassVar[Mapping[str, KeyMap]] = {}
+    Options: ClassVar[type[BackboneOptions]]
     parameter_rules: ClassVar[tuple[ParameterRule, ...]] = ()
 
     levels: tuple[Level, ...]
@@ -74,12 +73,17 @@ class Backbone(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_options(cls, options: "Options") -> Self:  # type: ignore[valid-type]
+    def from_options(cls, options: BackboneOptions) -> Self:
         """The backbone that `options`, an instance of `cls.Options`, describes."""
 
     @abstractmethod
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         """Pyramid maps by level name, largest first."""
+
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        """Checkpoint layouts this backbone can read, by format name."""
+        return {}
 
     @property
     @abstractmethod

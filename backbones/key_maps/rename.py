@@ -7,7 +7,6 @@ as unknown, and the loader refuses the file.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from torch import Size, Tensor
 
@@ -21,8 +20,6 @@ class Drop:
 
 Resize = Callable[[Tensor, Size], Tensor]
 
-IDENTITY: Final = r"\g<0>"
-
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
@@ -32,13 +29,16 @@ class KeyMap:
         match wins.
     `fresh`: patterns of our keys that such a file never holds, so that their absence is expected.
     `resize`: pattern of our key -> function that brings a tensor to the shape the model has.
-    `unwrap`: key under which a `.pth` file keeps the weights, or None.
+    `unwrap`: key under which a `.pth` file may keep the weights, or None.
+    `head`: for files of whole detectors, the layout of the head (`heads.key_maps`); None for
+        files that hold a backbone alone.
     """
 
     rules: Mapping[str, str | Drop]
     fresh: tuple[str, ...] = ()
     resize: Mapping[str, Resize] = field(default_factory=dict)
     unwrap: str | None = None
+    head: str | None = None
 
     def is_fresh(self, key: str) -> bool:
         """Whether our `key` is expected to keep its initial value."""

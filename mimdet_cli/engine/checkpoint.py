@@ -1,0 +1,111 @@
+"""Checkpoints: folders of safetensors that count only with their manifest.
+
+    step-N/   model.safetensors, optimizer.safetensors, recipe.yaml, classes.json, manifest.json
+    last/     the newest of them without the optimizer; best/ likewise, by box AP
+
+A folder is filled under another name and renamed, the manifest in it lists every file with its
+size, so a checkpoint that is there is whole.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mimdet_cli.engine.files import link_or_copy, sha256, whole_folder, write_text
+from mimdet_cli.engine.state import TrainState
+from mimdet_cli.errors import WeightsError
+
+MANIFEST = "manifest.json"
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+
+
+def save_step(
+    run: Path, state: TrainState, texts: Mapping[str, str], manifest: Mapping[str, Any], keep: int
+) -> Path:
+    """Write `run/step-N` and `run/last`, then remove all but the newest `keep` steps.
+
+    `texts` are small files by name that make a checkpoint readable on its own.
+    """
+    folder = run / f"step-{state.step}"
+    with whole_folder(folder) as partial:
+        model = {key: tensor.contiguous() for key, tensor in state.model.state_dict().items()}
+        save_file(model, partial / MODEL)
+        save_file(state.optimizer_tensors(), partial / OPTIMIZER)
+        for name, text in texts.items():
+            write_text(partial / name, text)
+        _seal(partial, {"step": state.step, "scaler": state.scaler.state_dict(), **manifest})
+    publish(folder, run / "last")
+    for old in steps(run)[:-keep]:
+        shutil.rmtree(run / f"step-{old}")
+    return folder
+
+
+def publish(step_folder: Path, target: Path) -> None:
+    """Put a step's model, without its optimizer, under another name (`last`, `best`)."""
+    manifest = read_manifest(step_folder)
+    with whole_folder(target) as partial:
+        for name in manifest["files"]:
+            if name != OPTIMIZER:
+                link_or_copy(step_folder / name, partial / name)
+        _seal(partial, {k: v for k, v in manifest.items() if k != "files"})
+
+
+def steps(run: Path) -> list[int]:
+    """Steps of the whole checkpoints in `run`, ascending."""
+    found = (re.fullmatch(r"step-(\d+)", p.name) for p in run.glob("step-*"))
+    return sorted(int(m.group(1)) for m in found if m and is_whole(run / m.group(0)))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the manifest is there and every file it lists has its size."""
+    try:
+        files = read_manifest(folder)["files"]
+    except (WeightsError, KeyError):
+        return False
+    sizes = {p.name: p.stat().st_size for p in folder.iterdir()}
+    return all(sizes.get(name) == entry["bytes"] for name, entry in files.items())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint folder."""
+    path = folder / MANIFEST
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            f"no readable {MANIFEST}: this is not a whole checkpoint.",
+            where=str(path),
+            fix="name a run folder, or its last/, best/ or step-N/.",
+        ) from error
+
+
+def restore(state: TrainState, folder: Path) -> None:
+    """Bring `state` to where `folder` (a whole step-N) left it."""
+    manifest = read_manifest(folder)
+    try:
+        state.model.load_state_dict(load_file(folder / MODEL))
+        state.load_optimizer_tensors(load_file(folder / OPTIMIZER))
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(
+            f"the checkpoint does not fit this recipe: {str(error).splitlines()[0]}",
+            where=str(folder),
+            fix="resume with the recipe the run was started with.",
+        ) from error
+    state.scaler.load_state_dict(manifest["scaler"])
+    state.step = manifest["step"]
+
+
+def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    files = {
+        p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)}
+        for p in sorted(folder.iterdir())
+        if p.name != MANIFEST
+    }
+    write_text(folder / MANIFEST, json.dumps({**manifest, "files": files}, indent=1) + "\n")

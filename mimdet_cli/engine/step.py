@@ -1,0 +1,98 @@
+"""One optimizer step: forward, backward, clip, update, in the recipe's precision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mimdet_cli.data.sample import Batch
+from mimdet_cli.engine.optim import set_lr
+from mimdet_cli.engine.schedule import Schedule
+from mimdet_cli.engine.seed import seed_step
+from mimdet_cli.engine.state import TrainState
+from mimdet_cli.errors import DivergedError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did: its losses, learning rate, gradient norm (None unless clipped)."""
+
+    step: int
+    images: int
+    losses: dict[str, float]
+    lr: float
+    grad_norm: float | None
+
+    @property
+    def loss(self) -> float:
+        """Sum of the losses, which is what was minimised."""
+        return sum(self.losses.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Callable that trains on the micro-batches of one step."""
+
+    device: torch.device
+    precision: str
+    lr: float
+    schedule: Schedule
+    clip: float | None
+    seed: int
+
+    def __call__(self, state: TrainState, parts: Sequence[Batch]) -> StepReport:
+        """Update `state` from `parts`, the micro-batches whose gradients are averaged."""
+        seed_step(self.seed, state.step)
+        lr = self.lr * self.schedule(state.step)
+        set_lr(state.optimizer, lr)
+        state.model.train()
+        totals: dict[str, Tensor] = {}
+        for part in parts:
+            losses = self._losses(state, part)
+            loss = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(loss):
+                raise self._diverged(state.step, losses, part)
+            state.scaler.scale(loss / len(parts)).backward()
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
+        norm = self._update(state)
+        state.step += 1
+        values = torch.stack(list(totals.values())).tolist()  # one copy from the device
+        return StepReport(
+            step=state.step,
+            images=sum(len(part.samples) for part in parts),
+            losses=dict(zip(totals, values, strict=True)),
+            lr=lr,
+            grad_norm=norm,
+        )
+
+    def _losses(self, state: TrainState, part: Batch) -> dict[str, Tensor]:
+        images = [s.image.to(self.device, non_blocking=True) for s in part.samples]
+        targets = [s.target.to(self.device) for s in part.samples if s.target is not None]
+        with torch.autocast(
+            self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"
+        ):
+            return state.model(images, targets)
+
+    def _update(self, state: TrainState) -> float | None:
+        norm = None
+        if self.clip is not None:
+            state.scaler.unscale_(state.optimizer)
+            norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.clip))
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _diverged(self, step: int, losses: dict[str, Tensor], part: Batch) -> DivergedError:
+        shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        ids = ", ".join(str(sample.image_id) for sample in part.samples)
+        return DivergedError(
+            f"the loss is not a finite number at step {step + 1}: {shown}.",
+            where=f"image ids {ids}",
+            fix="lower `optimizer.lr`, raise `optimizer.warmup_images`, set `train.clip=1`, "
+            "or use `train.precision=bf16` instead of fp16.",
+        )

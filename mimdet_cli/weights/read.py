@@ -1,0 +1,68 @@
+"""Read the tensors of a weights file without running anything that it may contain."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mimdet_cli.errors import WeightsError
+
+
+def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
+    """State dict of a `.safetensors` file, or of a `.pth` file under the key `unwrap` if it has it.
+
+    Pickles are opened with `weights_only=True`: one that needs more than tensors is refused.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist.", where=str(path), fix="correct the path.")
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if unwrap is not None and isinstance(state.get(unwrap), dict):
+        state = state[unwrap]
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(
+            "the file holds no tensors.",
+            where=str(path),
+            fix=f"top-level keys are {sorted(map(str, state))[:5]}; expected a state dict"
+            + (f" or one under '{unwrap}'." if unwrap else "."),
+        )
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "the file asks to run code while it is opened, and was refused.",
+            where=str(path),
+            fix="use a file of plain tensors, best in safetensors form.",
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(state, dict):
+        raise WeightsError(
+            f"the file holds a {type(state).__name__}, not a state dict.",
+            where=str(path),
+            fix="save the model's state_dict() and use that file.",
+        )
+    return state
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the file cannot be read: {str(error).splitlines()[0]}",
+        where=f"{path}, {path.stat().st_size:,} bytes",
+        fix="fetch it again; it is damaged or cut short.",
+    )
