@@ -1,0 +1,94 @@
+"""Box head: the class of a region and a better box for it.
+
+Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2; four convolutions before the linear
+layer after Wu and He, "Group Normalization" (arXiv:1803.08494), section 4.2.
+
+Differs from torchvision's `RoIHeads`, as detectron2 does: background is the last class, the box
+loss is L1, and no detection is dropped for being small.
+
+R regions, K classes, C channels, F width of the linear layers.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import batched_nms
+
+from heads.boxes import clip
+from heads.conv import conv_stack, init_normal
+from heads.roi_sampling import RegionSample
+from heads.settings import HeadSettings
+
+CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
+POOL = 7
+
+
+class BoxHead(nn.Module):
+    """Pooled regions to one feature vector each."""
+
+    def __init__(self, in_channels: int, settings: HeadSettings) -> None:
+        super().__init__()
+        convs, linears = (4, 1) if settings.box_head == "4conv1fc" else (0, 2)
+        self.convs = conv_stack(in_channels, settings.channels, convs, settings.norm)
+        channels = settings.channels if convs else in_channels
+        widths = [channels * POOL * POOL, *[settings.fc_channels] * linears]
+        layers = [nn.Linear(widths[i], widths[i + 1]) for i in range(linears)]
+        for layer in layers:
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+        self.fcs = nn.ModuleList(layers)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Regions (R, C, 7, 7) to features (R, F)."""
+        features = self.convs(regions).flatten(1)  # (R, C * 49)
+        for layer in self.fcs:
+            features = F.relu(layer(features))  # (R, F)
+        return features
+
+
+class BoxPredictor(nn.Module):
+    """Class scores and one box per class."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(channels, classes + 1)
+        self.deltas = nn.Linear(channels, 4 * classes)
+        init_normal(self.scores, std=0.01)
+        init_normal(self.deltas, std=0.001)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (R, F) to logits (R, K + 1), background last, and deltas (R, K, 4)."""
+        deltas = self.deltas(features).unflatten(1, (-1, 4))  # (R, K, 4)
+        return self.scores(features).float(), deltas.float()
+
+
+def box_losses(logits: Tensor, deltas: Tensor, sample: RegionSample) -> tuple[Tensor, Tensor]:
+    """Class and box loss of logits (R, K + 1) and deltas (R, K, 4), both divided by R."""
+    size = max(len(sample.labels), 1)
+    classification = F.cross_entropy(logits, sample.labels, reduction="sum") / size
+    foreground = torch.where(sample.labels < deltas.shape[1])[0]
+    goal = CODER.encode_single(sample.boxes[foreground], sample.rois[foreground, 1:])
+    chosen = deltas[foreground, sample.labels[foreground]]
+    return classification, F.l1_loss(chosen, goal, reduction="sum") / size
+
+
+def decode(deltas: Tensor, rois: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes (R, K, 4), clipped to their image, of deltas (R, K, 4) and regions (R, 5)."""
+    boxes = CODER.decode_single(deltas.flatten(1), rois[:, 1:])  # (R, K * 4)
+    return clip(boxes.view_as(deltas), sizes[rois[:, 0].long()])
+
+
+def best_of_image(
+    probabilities: Tensor, boxes: Tensor, settings: HeadSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Detections of one image: boxes (n, 4), scores (n,) and labels (n,), best first.
+
+    `probabilities` (r, K + 1) and `boxes` (r, K, 4) belong to its regions.
+    """
+    finite = boxes.isfinite().all(dim=2)  # (r, K)
+    region, label = torch.where((probabilities[:, :-1] > settings.score) & finite)
+    scores = probabilities[region, label]
+    chosen = boxes[region, label]  # (m, 4)
+    keep = batched_nms(chosen, scores, label, settings.nms)[: settings.detections]
+    return chosen[keep], scores[keep], label[keep]

@@ -1,0 +1,72 @@
+"""Mask head: which pixels inside a box are the object?
+
+Paper: He et al., "Mask R-CNN" (arXiv:1703.06870), section 3 and figure 4.
+
+Differs from torchvision's: convolutions may be normalised, the targets are rasterised inside the
+box by the data's own mask source, and their grid is the prediction's.
+
+P foreground regions, K classes, C channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heads.conv import conv_stack, init_conv, init_normal
+from heads.instances import Target
+from heads.roi_sampling import RegionSample
+from heads.settings import HeadSettings
+
+POOL = 14
+SIZE = 2 * POOL
+
+
+class MaskHead(nn.Module):
+    """Pooled regions to one mask per class."""
+
+    def __init__(self, in_channels: int, classes: int, settings: HeadSettings) -> None:
+        super().__init__()
+        channels = settings.channels
+        self.convs = conv_stack(in_channels, channels, 4, settings.norm)
+        self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.logits = nn.Conv2d(channels, classes, 1)
+        init_conv(self.up)
+        init_normal(self.logits, std=0.001)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Regions (P, C, 14, 14) to logits (P, K, 28, 28)."""
+        features = F.relu(self.up(self.convs(regions)))  # (P, C, 28, 28)
+        return self.logits(features).float()
+
+
+def of_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mask (P, 28, 28) of each region's class out of (P, K, 28, 28)."""
+    return logits[torch.arange(len(labels), device=labels.device), labels]
+
+
+def mask_loss(logits: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross-entropy per pixel of the masks of `labels` (P,) against `truth` (P, 28, 28)."""
+    chosen = of_class(logits, labels)
+    total = F.binary_cross_entropy_with_logits(chosen, truth.to(chosen), reduction="sum")
+    return total / max(chosen.numel(), 1)  # zero, and still connected, without foreground
+
+
+def mask_truth(sample: RegionSample, targets: Sequence[Target]) -> Tensor:
+    """Ground-truth masks (P, 28, 28) of a sample that holds foreground regions only.
+
+    The regions of an image are next to each other, as `sample_regions` leaves them.
+    """
+    rois, instances = sample.rois.cpu(), sample.instances.cpu()
+    masks = [torch.zeros(0, SIZE, SIZE, dtype=torch.bool)]
+    for image, target in enumerate(targets):
+        mine = rois[:, 0] == image
+        if not mine.any():
+            continue
+        if target.masks is None:
+            raise ValueError(
+                "the mask head needs masks, but an image has boxes only; switch `head.mask` off"
+            )
+        masks.append(target.masks.rasterize(instances[mine], rois[mine, 1:], SIZE))
+    return torch.cat(masks).to(sample.rois.device)

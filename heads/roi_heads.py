@@ -1,0 +1,98 @@
+"""Box and mask head on the same proposals.
+
+Paper: He et al., "Mask R-CNN" (arXiv:1703.06870). All regions of all images pass each head once.
+
+B images, R regions, P foreground regions, K classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from heads import box_head, mask_head
+from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, decode
+from heads.instances import Detections, Target
+from heads.mask_head import MaskHead, mask_loss, mask_truth, of_class
+from heads.pooling import pool_regions, to_rois
+from heads.roi_sampling import RegionSample, sample_regions
+from heads.settings import HeadSettings
+
+
+class RoIHeads(nn.Module):
+    """Detections from proposals, and the losses that teach them.
+
+    `strides` are those of the maps that regions are read from.
+    """
+
+    def __init__(
+        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadSettings
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.classes = classes
+        self.settings = settings
+        self.box_head = BoxHead(in_channels, settings)
+        self.box_predictor = BoxPredictor(settings.fc_channels, classes)
+        self.mask_head = MaskHead(in_channels, classes, settings) if settings.mask else None
+
+    def forward(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """Losses of a fresh sample of the proposals (n_i, 4) of each image."""
+        count = self.settings.roi_batch
+        sample = sample_regions(proposals, targets, count, self.classes)
+        return self.losses(maps, sample, targets)
+
+    def losses(
+        self, maps: Sequence[Tensor], sample: RegionSample, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """`box_class`, `box_regression` and, with a mask head, `mask` of a sample."""
+        logits, deltas = self.predict_boxes(maps, sample.rois)
+        classification, regression = box_losses(logits, deltas, sample)
+        losses = {"box_class": classification, "box_regression": regression}
+        if self.mask_head is not None:
+            foreground = sample.select(sample.labels < self.classes)
+            masks = self.predict_masks(self.mask_head, maps, foreground.rois)
+            truth = mask_truth(foreground, targets)
+            losses["mask"] = mask_loss(masks, foreground.labels, truth)
+        return losses
+
+    def predict_boxes(self, maps: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, K + 1), background last, and deltas (R, K, 4) of regions (R, 5)."""
+        return self.box_predictor(self.box_head(self.pool(maps, rois, box_head.POOL)))
+
+    def predict_masks(self, head: MaskHead, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Mask logits (P, K, 28, 28) of regions (P, 5)."""
+        return head(self.pool(maps, rois, mask_head.POOL))
+
+    def pool(self, maps: Sequence[Tensor], rois: Tensor, size: int) -> Tensor:
+        """Regions (R, C, size, size) cut out of the maps."""
+        return pool_regions(maps, self.strides, rois, size)
+
+    def detect(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    ) -> list[Detections]:
+        """Detections of every image, inside its `sizes` (B, 2)."""
+        rois = to_rois(proposals)  # (R, 5)
+        logits, deltas = self.predict_boxes(maps, rois)
+        counts = [len(p) for p in proposals]
+        per_image = zip(
+            torch.split(logits.softmax(dim=1), counts),
+            torch.split(decode(deltas, rois, sizes), counts),
+            strict=True,
+        )
+        found = [Detections(*best_of_image(p, boxes, self.settings)) for p, boxes in per_image]
+        return found if self.mask_head is None else self.add_masks(self.mask_head, maps, found)
+
+    def add_masks(
+        self, head: MaskHead, maps: Sequence[Tensor], found: Sequence[Detections]
+    ) -> list[Detections]:
+        """The same detections with their masks, read from the final boxes."""
+        logits = self.predict_masks(head, maps, to_rois([d.boxes for d in found]))
+        labels = torch.cat([d.labels for d in found])
+        masks = torch.split(of_class(logits, labels).sigmoid(), [len(d.boxes) for d in found])
+        return [
+            Detections(d.boxes, d.scores, d.labels, mask)
+            for d, mask in zip(found, masks, strict=True)
+        ]

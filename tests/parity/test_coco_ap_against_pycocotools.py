@@ -1,0 +1,116 @@
+"""AP against pycocotools: its published example to the last digit, and a direct run of it.
+
+No tolerance: the numbers are pycocotools' own, multiplied by 100. The published example is read
+where `MIMDET_DATA` (or `shared/data` beside the checkout) holds it.
+"""
+
+import contextlib
+import copy
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mimdet_cli.evaluation.coco_ap import score
+from mimdet_cli.evaluation.result_file import load_results
+
+HERE = Path(__file__).resolve()
+DATA = Path(os.environ.get("MIMDET_DATA", HERE.parents[3] / "shared/data")) / "evalref"
+COLUMNS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
+
+
+def points(value):
+    return None if value is None or value < 0 else 100 * value
+
+
+@pytest.mark.parametrize(("kind", "stats"), [("box", "bbox"), ("mask", "segm")])
+def test_published_example_is_scored_to_the_last_digit(kind, stats):
+    if not DATA.is_dir():
+        pytest.skip(f"no published example at {DATA}; set MIMDET_DATA")
+    expected = json.loads((DATA / "expected_stats.json").read_text())[stats]
+    annotations = DATA / "instances_val2014_100.json"
+    results = load_results(DATA / f"instances_val2014_fake{stats}100_results.json", annotations)
+    assert results.masks == (kind == "mask")
+    report = score(annotations, results.entries, masks=results.masks)
+    row = getattr(report, kind)
+    assert {name: getattr(row, name) for name in COLUMNS} == {
+        name: points(expected["stats"][at]) for name, at in COLUMNS.items()
+    }
+    found = [getattr(ap, kind) for ap in report.per_class.values()]
+    assert len(found) == 80
+    assert found == [points(value) for value in expected["per_category_AP"].values()]
+    assert (report.images, report.detections) == (100, 734)
+
+
+def blob(rng, height, width):
+    """A random ellipse as RLE, and its box."""
+    y, x = np.mgrid[:height, :width]
+    centre, radius = rng.uniform(15, 85, 2), rng.uniform(3, 45, 2)
+    inside = ((x - centre[0]) / radius[0]) ** 2 + ((y - centre[1]) / radius[1]) ** 2 <= 1
+    rle = coco_mask.encode(np.asfortranarray(inside.astype(np.uint8)))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}, coco_mask.toBbox(rle).tolist()
+
+
+def shifted(rle, by):
+    moved = np.roll(coco_mask.decode(rle), by, axis=(0, 1))
+    rle = coco_mask.encode(np.asfortranarray(moved))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}, coco_mask.toBbox(rle).tolist()
+
+
+def made_up(seed):
+    """Ten images, three classes, crowds, an empty image; results near and far from the truth."""
+    rng = np.random.default_rng(seed)
+    truth, results = [], []
+    for image in range(1, 10):
+        for _ in range(rng.integers(1, 6)):
+            rle, box = blob(rng, 100, 100)
+            kind, crowd = int(rng.choice([3, 7, 9])), int(rng.random() < 0.1)
+            of = {"image_id": image, "category_id": kind}
+            area = float(coco_mask.area(rle))
+            truth.append(
+                {**of, "id": len(truth) + 1, "segmentation": rle, "bbox": box, "area": area}
+                | {"iscrowd": crowd}
+            )
+            near, near_box = shifted(rle, rng.integers(-4, 5, 2))
+            results.append({**of, "segmentation": near, "bbox": near_box, "score": rng.random()})
+    annotations = {
+        "images": [{"id": i, "height": 100, "width": 100} for i in range(1, 11)],
+        "categories": [{"id": i, "name": f"class {i}"} for i in (3, 7, 9, 12)],
+        "annotations": truth,
+    }
+    return annotations, results
+
+
+def direct(annotations, results, kind):
+    """`COCOeval` as its own documentation runs it."""
+    keys = ["image_id", "category_id", "score", "bbox" if kind == "bbox" else "segmentation"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO()
+        reference.dataset = copy.deepcopy(annotations)
+        reference.createIndex()
+        found = reference.loadRes([{key: entry[key] for key in keys} for entry in results])
+        evaluation = COCOeval(reference, found, kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_made_up_detections_score_as_in_a_direct_run(seed):
+    annotations, results = made_up(seed)
+    untouched = copy.deepcopy((annotations, results))
+    report = score(annotations, results, masks=True)
+    assert (annotations, results) == untouched
+    for row, kind in ((report.box, "bbox"), (report.mask, "segm")):
+        stats = direct(annotations, results, kind)
+        assert 0 < stats[0] < 1
+        assert {name: getattr(row, name) for name in COLUMNS} == {
+            name: points(stats[at]) for name, at in COLUMNS.items()
+        }

@@ -1,0 +1,202 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from backbones.contract import Backbone, Level, Padding
+from heads.instances import Target
+from heads.mask_rcnn import MaskRCNN, canvas
+from heads.settings import HeadSettings
+from mimdet_cli.recipe.schema import Head
+
+SMALL = HeadSettings(channels=8, fc_channels=16, rpn_batch=32, roi_batch=32)
+NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
+
+
+class Stem(Backbone):
+    """Average pooling and one convolution per level."""
+
+    def __init__(self, channels: int = 8, padding: Padding | None = None) -> None:
+        super().__init__()
+        self.levels = tuple(Level(f"p{i}", channels, 2**i) for i in range(2, 6))
+        self.padding = padding or Padding()
+        self.convs = nn.ModuleList(nn.Conv2d(3, channels, 1) for _ in self.levels)
+
+    @classmethod
+    def from_options(cls, options):
+        raise NotImplementedError
+
+    def forward(self, images, sizes):
+        pooled = [nn.functional.avg_pool2d(images, level.stride) for level in self.levels]
+        return {f"p{i + 2}": conv(pooled[i]) for i, conv in enumerate(self.convs)}
+
+    @property
+    def depth(self):
+        return 0
+
+    def depth_of(self, name):
+        return 0
+
+
+class Full:
+    """Masks that fill every box."""
+
+    def rasterize(self, index, boxes, size):
+        return torch.ones(len(index), size, size, dtype=torch.bool)
+
+
+def detector(settings: HeadSettings = SMALL, **backbone) -> MaskRCNN:
+    torch.manual_seed(0)
+    return MaskRCNN(Stem(**backbone), 3, settings, MEAN, STD)
+
+
+def images() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        torch.randint(0, 256, (3, h, w), dtype=torch.uint8, generator=generator)
+        for h, w in ((50, 90), (64, 40))
+    ]
+
+
+def targets(masks: bool = True) -> list[Target]:
+    boxes = torch.tensor([[5.0, 5.0, 30.0, 40.0], [20.0, 10.0, 39.0, 30.0]])
+    return [Target(boxes, torch.tensor([0, 2]), Full() if masks else None), NOTHING]
+
+
+LOSSES = {"rpn_objectness", "rpn_box", "box_class", "box_regression", "mask"}
+
+
+def test_settings_and_recipe_section_have_the_same_fields_and_defaults():
+    ours = {field.name: field.default for field in dataclasses.fields(HeadSettings)}
+    assert ours == Head().model_dump()
+
+
+@pytest.mark.parametrize("norm", ["BN", "LN"])
+def test_parameter_counts_at_full_size_are_the_measured_ones(norm):
+    with torch.device("meta"):
+        model = MaskRCNN(Stem(channels=256), 80, HeadSettings(norm=norm), MEAN, STD)
+
+    def count(part: nn.Module) -> int:
+        return sum(p.numel() for p in part.parameters())
+
+    assert count(model.rpn) == 1_184_015
+    assert count(model.roi_heads) == 18_262_753
+    assert count(model.roi_heads.box_head) == 15_207_424
+    assert count(model.roi_heads.box_predictor) == 411_025
+    assert count(model.roi_heads.mask_head) == 2_644_304
+
+
+def test_state_dict_holds_parameters_and_running_statistics_only():
+    keys = set(detector().state_dict())
+    assert "roi_heads.box_head.convs.0.conv.weight" in keys
+    assert "roi_heads.mask_head.convs.3.norm.running_mean" in keys
+    assert not {key for key in keys if "anchor" in key or "pixel" in key}
+
+
+def test_training_returns_five_finite_losses_that_reach_every_parameter():
+    model = detector().train()
+    losses = model(images(), targets())
+    assert set(losses) == LOSSES
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["BN", "SyncBN", "LN", "GN", "none"])
+def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(norm):
+    model = detector(dataclasses.replace(SMALL, norm=norm)).train()
+    losses = model(images(), [NOTHING, NOTHING])
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert losses["mask"].item() == losses["box_regression"].item() == losses["rpn_box"].item() == 0
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_box_only_head_trains_and_detects_without_masks():
+    model = detector(dataclasses.replace(SMALL, mask=False, score=0.0))
+    losses = model.train()(images(), targets(masks=False))
+    assert set(losses) == LOSSES - {"mask"}
+    assert all(found.masks is None for found in model.eval()(images()))
+    assert not any("mask" in name for name in model.state_dict())
+
+
+def test_detections_are_inside_their_image_sorted_and_limited():
+    model = detector(dataclasses.replace(SMALL, score=0.0, detections=7)).eval()
+    with torch.no_grad():
+        found = model(images())
+    assert [len(f.boxes) for f in found] == [7, 7]
+    for image, f in zip(images(), found, strict=True):
+        height, width = image.shape[1:]
+        assert f.boxes.min() >= 0
+        assert (f.boxes.max(dim=0).values <= torch.tensor([width, height, width, height])).all()
+        assert f.scores.tolist() == sorted(f.scores.tolist(), reverse=True)
+        assert f.labels.max() < 3
+        assert f.masks.shape == (7, 28, 28)
+        assert 0 <= f.masks.min() <= f.masks.max() <= 1
+
+
+def test_nothing_above_the_score_gives_empty_detections():
+    model = detector(dataclasses.replace(SMALL, score=1.0)).eval()
+    for found in model(images()):
+        assert (found.boxes.shape, found.masks.shape) == ((0, 4), (0, 28, 28))
+
+
+def test_images_are_normalised_and_zero_padded_at_the_bottom_and_right():
+    batch, sizes = detector().prepare(images())
+    assert batch.shape == (2, 3, 64, 96)
+    assert sizes.tolist() == [[50, 90], [64, 40]]
+    first = images()[0].float()
+    expected = (first - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    torch.testing.assert_close(batch[0, :, :50, :90], expected)
+    assert batch[0, :, 50:].abs().max() == batch[0, :, :, 90:].abs().max() == 0
+
+
+def test_canvas_is_a_common_multiple_or_the_backbones_square():
+    shapes = [(50, 90), (64, 40)]
+    assert canvas(shapes, Padding(multiple=32)) == (64, 96)
+    assert canvas(shapes, Padding(square=128)) == (128, 128)
+    with pytest.raises(ValueError, match="90 pixels does not fit the backbone's square of 80"):
+        canvas([(50, 90)], Padding(square=80))
+
+
+def test_the_extra_level_is_every_second_pixel_of_the_last_map():
+    model = detector(padding=Padding(square=96))
+    maps = model.maps(*model.prepare(images()))
+    assert maps[4].shape[2:] == (2, 2)
+    assert torch.equal(maps[4], maps[3][:, :, ::2, ::2])
+
+
+def test_training_without_targets_is_refused():
+    with pytest.raises(ValueError, match="needs targets"):
+        detector().train()(images())
+
+
+def test_levels_of_different_widths_are_refused():
+    backbone = Stem()
+    backbone.levels = (*backbone.levels[:3], Level("p5", 16, 32))
+    with pytest.raises(ValueError, match=r"maps of one width, the backbone has \[8, 16\]"):
+        MaskRCNN(backbone, 3, SMALL, MEAN, STD)
+
+
+def test_bfloat16_autocast_keeps_boxes_scores_and_losses_in_fp32():
+    model = detector(dataclasses.replace(SMALL, score=0.0, detections=5))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model.train()(images(), targets())
+        with torch.no_grad():
+            found = model.eval()(images())
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+    for f in found:
+        assert f.boxes.dtype == f.scores.dtype == f.masks.dtype == torch.float32
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_random_sample_follows_the_seed():
+    model = detector().train()
+    runs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        runs.append(sum(model(images(), targets()).values()).item())
+    assert runs[0] == runs[1] != runs[2]
