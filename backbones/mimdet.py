@@ -117,7 +117,8 @@ class Encoder(nn.Module):
 
     def __init__(self, options: MIMDetOptions) -> None:
         super().__init__()
-        rates = torch.linspace(0, options.drop_path, options.depth).tolist()
+        last = max(1, options.depth - 1)
+        rates = [options.drop_path * i / last for i in range(options.depth)]
         self.pos_embed = position_table(options.width, options.grid)
         self.blocks = blocks(options.width, options.heads, rates, options.norm_eps)
         self.norm = nn.LayerNorm(options.width, eps=options.norm_eps)

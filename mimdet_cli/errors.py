@@ -26,7 +26,7 @@ class MimdetError(Exception):
     def joined(cls, errors: Sequence["MimdetError"]) -> "MimdetError":
         """One error that carries all of a stage's; `errors` is not empty."""
         first, *rest = errors
-        first.also = (*first.also, *rest)
+        first.also = (*first.also, *(one for error in rest for one in error.each()))
         return first
 
     def each(self) -> list["MimdetError"]:

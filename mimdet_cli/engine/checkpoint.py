@@ -26,35 +26,32 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 
 
-def save_step(
-    run: Path, state: TrainState, texts: Mapping[str, str], manifest: Mapping[str, Any], keep: int
-) -> Path:
+def save_step(run: Path, state: TrainState, texts: Mapping[str, str], *, keep: int) -> Path:
     """Write `run/step-N` and `run/last`, then remove all but the newest `keep` steps.
 
     `texts` are small files by name that make a checkpoint readable on its own.
     """
     folder = run / f"step-{state.step}"
     with whole_folder(folder) as partial:
-        model = {key: tensor.contiguous() for key, tensor in state.model.state_dict().items()}
-        save_file(model, partial / MODEL)
+        _write_model(partial, state, texts)
         save_file(state.optimizer_tensors(), partial / OPTIMIZER)
-        for name, text in texts.items():
-            write_text(partial / name, text)
-        _seal(partial, {"step": state.step, "scaler": state.scaler.state_dict(), **manifest})
-    publish(folder, run / "last")
+        _seal(partial, {"step": state.step, "scaler": state.scaler.state_dict()})
+    with whole_folder(run / "last") as partial:
+        for name in (MODEL, *texts):
+            link_or_copy(folder / name, partial / name)
+        _seal(partial, {"step": state.step})
     for old in steps(run)[:-keep]:
         shutil.rmtree(run / f"step-{old}")
     return folder
 
 
-def publish(step_folder: Path, target: Path) -> None:
-    """Put a step's model, without its optimizer, under another name (`last`, `best`)."""
-    manifest = read_manifest(step_folder)
-    with whole_folder(target) as partial:
-        for name in manifest["files"]:
-            if name != OPTIMIZER:
-                link_or_copy(step_folder / name, partial / name)
-        _seal(partial, {k: v for k, v in manifest.items() if k != "files"})
+def save_weights(
+    folder: Path, state: TrainState, texts: Mapping[str, str], facts: Mapping[str, Any]
+) -> None:
+    """Write the model without its optimizer (`best/`); `facts` go into the manifest."""
+    with whole_folder(folder) as partial:
+        _write_model(partial, state, texts)
+        _seal(partial, {"step": state.step, **facts})
 
 
 def steps(run: Path) -> list[int]:
@@ -100,6 +97,13 @@ def restore(state: TrainState, folder: Path) -> None:
         ) from error
     state.scaler.load_state_dict(manifest["scaler"])
     state.step = manifest["step"]
+
+
+def _write_model(folder: Path, state: TrainState, texts: Mapping[str, str]) -> None:
+    model = {key: tensor.contiguous() for key, tensor in state.model.state_dict().items()}
+    save_file(model, folder / MODEL)
+    for name, text in texts.items():
+        write_text(folder / name, text)
 
 
 def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from mimdet_cli.recipe.schema import Recipe
 
-LR_FACTOR = {"sqrt": math.sqrt, "linear": lambda ratio: ratio, "none": lambda ratio: 1.0}
+LR_EXPONENT = {"sqrt": 0.5, "linear": 1.0, "none": 0.0}
 
 
 def scaled_lr(recipe: Recipe) -> float:
     """`optimizer.lr` carried from `optimizer.base_batch` to `train.batch`."""
-    rule = LR_FACTOR[recipe.optimizer.scale]
-    return recipe.optimizer.lr * rule(recipe.train.batch / recipe.optimizer.base_batch)
+    ratio = recipe.train.batch / recipe.optimizer.base_batch
+    return recipe.optimizer.lr * ratio ** LR_EXPONENT[recipe.optimizer.scale]
 
 
 def total_steps(recipe: Recipe, train_images: int) -> int:

@@ -55,7 +55,7 @@ class Step:
             loss = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(loss):
                 raise self._diverged(state.step, losses, part)
-            state.scaler.scale(loss / len(parts)).backward()
+            torch.autograd.backward(state.scaler.scale(loss / len(parts)))
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
         norm = self._update(state)

@@ -153,7 +153,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of train.epochs and train.steps")
+            raise ValueError("give one of train.epochs and train.steps, and null for the other")
         if self.batch % self.accumulate:
             raise ValueError(
                 f"train.batch {self.batch} does not divide by train.accumulate {self.accumulate}"

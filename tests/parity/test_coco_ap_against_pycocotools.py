@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.result_file import load_results
+from mimdet_cli.evaluation.rle import to_bitmap
 
 HERE = Path(__file__).resolve()
 DATA = Path(os.environ.get("MIMDET_DATA", HERE.parents[3] / "shared/data")) / "evalref"
@@ -58,8 +59,8 @@ def blob(rng, height, width):
 
 
 def shifted(rle, by):
-    moved = np.roll(coco_mask.decode(rle), by, axis=(0, 1))
-    rle = coco_mask.encode(np.asfortranarray(moved))
+    moved = np.roll(to_bitmap(rle), by, axis=(0, 1))
+    rle = coco_mask.encode(np.asfortranarray(moved.astype(np.uint8)))
     return {"size": rle["size"], "counts": rle["counts"].decode()}, coco_mask.toBbox(rle).tolist()
 
 

@@ -1,4 +1,4 @@
-"""The size rule against 200 sizes that detectron2's ResizeShortestEdge gave: integers, all equal."""
+"""The size rule against 200 sizes of detectron2's ResizeShortestEdge: integers, all equal."""
 
 import hashlib
 import json

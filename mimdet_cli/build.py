@@ -1,0 +1,160 @@
+"""The one place where recipe, backbone, head, data, optimizer and schedule meet.
+
+Everything returned is a plain object that knows nothing of recipes.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from backbones.contract import CONTRACT_VERSION, Backbone
+from heads.mask_rcnn import MaskRCNN
+from heads.settings import HeadSettings
+from mimdet_cli import plugins
+from mimdet_cli.data.coco import CocoSplit, find_split, load_split
+from mimdet_cli.data.loader import train_loader
+from mimdet_cli.data.sample import Batch
+from mimdet_cli.engine.optim import build_optimizer
+from mimdet_cli.engine.schedule import Schedule, scaled_lr
+from mimdet_cli.engine.seed import seed_weights
+from mimdet_cli.engine.state import TrainState
+from mimdet_cli.engine.step import Step
+from mimdet_cli.errors import PluginError, RecipeError, ResourceError
+from mimdet_cli.recipe.load import ResolvedRecipe, validate_options, with_options
+from mimdet_cli.recipe.schema import Data, Recipe
+
+
+def backbone_class(name: str) -> type[Backbone]:
+    """The class behind a backbone's name, checked to keep this version of the contract."""
+    found = plugins.load(name)
+    if not (isinstance(found, type) and issubclass(found, Backbone)):
+        raise PluginError(
+            f"the backbone '{name}' is {found!r}, not a class derived from Backbone.",
+            where=f"entry point '{name}'",
+            fix="derive it from mimdet_cli.plugin_api.Backbone.",
+        )
+    if found.contract != CONTRACT_VERSION:
+        raise PluginError(
+            f"the backbone '{name}' keeps version {found.contract} of the contract, "
+            f"this mimdet needs {CONTRACT_VERSION}.",
+            where=f"entry point '{name}'",
+            fix="install a version of its package that matches.",
+        )
+    return found
+
+
+def complete(resolved: ResolvedRecipe) -> ResolvedRecipe:
+    """The recipe with its backbone's options checked and written out."""
+    options_class = backbone_class(resolved.recipe.backbone.name).Options
+    return with_options(resolved, validate_options(options_class, resolved))
+
+
+def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
+    """The detector of a completed recipe, with weights drawn from its seed.
+
+    One process has no one to share batch statistics with: "SyncBN" is then plain "BN", which has
+    the same parameters.
+    """
+    settings = recipe.head.model_dump()
+    chosen = dict(recipe.backbone.model_extra or {})
+    if world == 1:
+        settings["norm"] = _alone(settings["norm"])
+        chosen = {key: _alone(value) if key == "norm" else value for key, value in chosen.items()}
+    kind = backbone_class(recipe.backbone.name)
+    seed_weights(recipe.seed)
+    backbone = kind.from_options(kind.Options.model_validate(chosen))
+    return MaskRCNN(
+        backbone, classes, HeadSettings(**settings), recipe.data.pixel_mean, recipe.data.pixel_std
+    )
+
+
+def _alone(norm: str) -> str:
+    return "BN" if norm == "SyncBN" else norm
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device called `name`, or the first GPU, or the CPU."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RecipeError(
+            f"'{name}' is not a device.", where="--device", fix="use cpu, cuda, cuda:1 or mps."
+        ) from error
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ResourceError(
+            f"the device '{name}' cannot be used: {str(error).splitlines()[0]}",
+            where="--device",
+            fix="use `--device cpu`, or install a torch build with support for it.",
+        ) from error
+    return device
+
+
+def usable_precision(recipe: Recipe, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """The recipe's precision, or fp32 where the device has no fast half precision to offer."""
+    if recipe.train.precision == "fp16" and device.type == "cpu":
+        return "fp32"
+    return recipe.train.precision
+
+
+def build_state(recipe: Recipe, detector: MaskRCNN, device: torch.device) -> TrainState:
+    """Model, optimizer and loss scale on `device`, before the first step."""
+    detector.to(device)
+    if recipe.train.channels_last:
+        detector.to(memory_format=torch.channels_last)
+    scaled = usable_precision(recipe, device) == "fp16"
+    return TrainState(
+        model=detector,
+        optimizer=build_optimizer(detector, recipe.optimizer, scaled_lr(recipe)),
+        scaler=torch.amp.GradScaler(device.type, enabled=scaled),
+    )
+
+
+def build_step(recipe: Recipe, steps: int, device: torch.device) -> Step:
+    """The training step of a run of `steps`."""
+    return Step(
+        device=device,
+        precision=usable_precision(recipe, device),
+        lr=scaled_lr(recipe),
+        schedule=Schedule.of(recipe, steps),
+        clip=recipe.train.clip,
+        seed=recipe.seed,
+    )
+
+
+def read_split(data: Data, split: Literal["train", "val"], need_masks: bool) -> CocoSplit:
+    """A split of the recipe's data, read and checked."""
+    chosen = {
+        "train": (data.train_annotations, data.train_images),
+        "val": (data.val_annotations, data.val_images),
+    }[split]
+    annotations, images = (Path(path).expanduser() if path else None for path in chosen)
+    root = Path(data.root).expanduser() if data.root else None
+    return load_split(*find_split(root, split, annotations, images), need_masks=need_masks)
+
+
+def step_batches(
+    recipe: Recipe, split: CocoSplit, device: torch.device, start: int, steps: int
+) -> Iterator[Sequence[Batch]]:
+    """The micro-batches of each step from `start` (finished steps) to `steps`."""
+    parts = recipe.train.accumulate
+    batches = iter(
+        train_loader(
+            split,
+            recipe.data,
+            seed=recipe.seed,
+            batch=recipe.train.batch // parts,
+            accumulate=parts,
+            start_step=start,
+            steps=steps - start,
+            pin_memory=device.type == "cuda",
+        )
+    )
+    while group := list(islice(batches, parts)):
+        yield group

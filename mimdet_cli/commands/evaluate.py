@@ -1,0 +1,82 @@
+"""`mimdet eval`: box and mask AP of a run, or of anybody's results file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimdet_cli.commands.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    SetOption,
+    examples,
+)
+from mimdet_cli.console import Console
+from mimdet_cli.errors import RecipeError
+
+EPILOG = examples(
+    "mimdet eval runs/demo",
+    "mimdet eval runs/demo/best --json",
+    "mimdet eval runs/demo --data shapes --set backbone.eval_ratio=0.5",
+    "mimdet eval results.json --annotations shapes/annotations/instances_val.json",
+)
+
+
+def evaluate(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|RESULTS.json",
+            help="Run folder, its `best` or `last`, a checkpoint in it, or a COCO results file.",
+        ),
+    ],
+    data: DataOption = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="COCO annotation file that RESULTS.json belongs to."),
+    ] = None,
+    overrides: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run on its val split, or a COCO results file."""
+    is_file = target.suffix == ".json"
+    if is_file:
+        _refuse({"--data": data, "--set": overrides, "--device": device}, "a results file")
+    else:
+        _refuse({"--annotations": annotations}, "a run")
+    if not target.exists():
+        raise RecipeError("there is no such run or results file.", where=str(target))
+    if is_file and annotations is None:
+        raise RecipeError(
+            "a results file needs the annotations that it belongs to.",
+            where=str(target),
+            fix="add --annotations FILE.",
+        )
+
+    from mimdet_cli.jobs.scoring import score_file, score_run
+
+    console = Console()
+    if annotations is not None:
+        ap = score_file(target, annotations)
+        console.result(ap.to_json() if as_json else ap.lines())
+        return
+    report = score_run(
+        target,
+        data=str(data) if data else None,
+        overrides=overrides or [],
+        device=device,
+        console=console,
+    )
+    console.result(report.to_json() if as_json else report.lines())
+
+
+def _refuse(options: Mapping[str, object], kind: str) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise RecipeError(
+            f"{' and '.join(given)} cannot be used with {kind}.",
+            fix="leave out what does not apply; see `mimdet eval --help`.",
+        )

@@ -1,0 +1,59 @@
+"""Options that several verbs share, one alias each, and the examples below their help."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mimdet_cli.recipe.catalog import shipped_names
+
+# Rich panels on a terminal, plain text in pipes and logs.
+MARKUP: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
+
+
+def examples(*lines: str) -> str:
+    """Commands shown below the help of a verb, one per line."""
+    if MARKUP:
+        return "\n\n".join(["[bold]Examples[/]", *lines])
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Shipped names that begin with what is typed."""
+    return [name for name in shipped_names() if name.startswith(incomplete)]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="Recipe file, or the name of a shipped one.",
+        autocompletion=complete_recipe,
+    ),
+]
+ShippedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of a shipped recipe, or a recipe file.",
+        autocompletion=complete_recipe,
+    ),
+]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, its `best` or `last`, or a checkpoint in it."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Data set in COCO layout (sets data.root)."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="D", help="cpu, cuda or cuda:N; the best there is if absent."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -1,0 +1,226 @@
+"""`mimdet recipe`: list, show, copy and check recipes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mimdet_cli import __version__
+from mimdet_cli.commands.options import (
+    MARKUP,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    ShippedArgument,
+    examples,
+)
+from mimdet_cli.console import Console, align
+from mimdet_cli.engine.schedule import scaled_lr, total_steps
+from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.recipe import catalog
+from mimdet_cli.recipe.load import (
+    Draft,
+    ResolvedRecipe,
+    check_options,
+    dump,
+    load_recipe,
+    read_recipe,
+    to_yaml,
+    validate,
+)
+from mimdet_cli.recipe.schema import Recipe
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP)
+
+
+@app.callback()
+def recipe() -> None:
+    """List, show, copy and check recipes."""
+
+
+@app.command("ls", epilog=examples("mimdet recipe ls", "mimdet recipe ls --json"))
+def ls(as_json: JsonOption = False) -> None:
+    """List the shipped recipes with their expected AP."""
+    folder = catalog.shipped_folder()
+    headers = {
+        name: catalog.read_header((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in catalog.shipped_names()
+    }
+    console = Console()
+    if as_json:
+        console.result({name: header.to_json() for name, header in headers.items()})
+        return
+    console.table(
+        ("name", "expected", "what"),
+        [(name, h.expected.partition(" (")[0], h.summary) for name, h in headers.items()],
+    )
+
+
+@app.command(
+    "show",
+    epilog=examples(
+        "mimdet recipe show base_50pct",
+        "mimdet recipe show base_50pct --resolved --set train.batch=16",
+        "mimdet recipe show base_25pct --origin",
+    ),
+)
+def show(
+    name: ShippedArgument,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print every value, bases and defaults merged in.")
+    ] = False,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Print every value and where it came from.")
+    ] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a recipe: its file, or all of its values."""
+    console = Console()
+    if not (resolved or origin or overrides or as_json):
+        console.result(catalog.find_recipe(name).read_text(encoding="utf-8").rstrip("\n"))
+        return
+    partial = load_recipe(name, overrides or [])
+
+    from mimdet_cli.build import complete
+
+    full = complete(partial)
+    if as_json:
+        console.result(_with_origins(full) if origin else full.recipe.model_dump(mode="json"))
+    elif origin:
+        console.result(_origin_lines(full))
+    else:
+        console.result(dump(full.recipe) + _computed(full.recipe))
+
+
+@app.command(
+    "copy",
+    epilog=examples(
+        "mimdet recipe copy base_50pct",
+        "mimdet recipe copy demo mine.yaml",
+    ),
+)
+def copy(
+    name: ShippedArgument,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="New file; NAME.yaml in this folder if absent."),
+    ] = None,
+) -> None:
+    """Copy a recipe into one file of its own, to be changed."""
+    source = catalog.find_recipe(name)
+    target = file or Path(source.name)
+    if target.exists():
+        raise RecipeError("the file exists.", where=str(target), fix="give another name.")
+    draft = read_recipe(name)
+    validate(draft)
+    values = dict(draft.values)
+    if values["name"] == source.stem:
+        del values["name"]  # a recipe is called as its file is
+    header = catalog.header_text(source.read_text(encoding="utf-8"))
+    origin = f"# Copied from {catalog.shown(source)} of mimdet {__version__}, bases merged in.\n"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(f"{header}{'#' if header else ''}\n{origin}{to_yaml(values)}".lstrip("\n"))
+    Console().result(str(target))
+
+
+@app.command(
+    "check",
+    epilog=examples(
+        "mimdet recipe check mine.yaml",
+        "mimdet recipe check base_50pct --set backbone.train_ratio=0.4",
+    ),
+)
+def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Report everything that is wrong with a recipe."""
+    draft = read_recipe(recipe, overrides or [])
+    errors = [e for e in (_schema_error(draft), _backbone_error(draft)) if e]
+    if errors:
+        raise MimdetError.joined(errors)
+    Console().result(f"{recipe}: valid")
+
+
+@app.command(
+    "schema",
+    epilog=examples(
+        "mimdet recipe schema > recipe.schema.json",
+        "mimdet recipe schema --backbone mimdet",
+    ),
+)
+def schema(
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add the options of this backbone.")
+    ] = None,
+) -> None:
+    """Print the JSON schema of recipes, for editors and scripts."""
+    document = Recipe.model_json_schema()
+    if backbone is not None:
+        from mimdet_cli.build import backbone_class
+
+        options = backbone_class(backbone).Options.model_json_schema()
+        document["$defs"].update(options.pop("$defs", {}))
+        section = document["$defs"]["BackboneSection"]
+        section["properties"] = {"name": {"const": backbone}, **options["properties"]}
+        section["additionalProperties"] = False
+    Console().result(document)
+
+
+def _schema_error(draft: Draft) -> MimdetError | None:
+    try:
+        validate(draft)
+    except MimdetError as error:
+        return error
+    return None
+
+
+def _backbone_error(draft: Draft) -> MimdetError | None:
+    """Errors of the backbone's options, also when the rest of the recipe is wrong."""
+    section = draft.values.get("backbone", {})
+    if not isinstance(section, Mapping):
+        return None  # the schema has reported it
+    options: dict[str, Any] = dict(section)
+    name = options.pop("name", "mimdet")
+    if not isinstance(name, str):
+        return None
+    from mimdet_cli.build import backbone_class
+
+    try:
+        check_options(backbone_class(name).Options, options, draft.origins)
+    except MimdetError as error:
+        return error
+    return None
+
+
+def _with_origins(resolved: ResolvedRecipe) -> dict[str, dict[str, Any]]:
+    return {
+        key: {"value": value, "origin": str(resolved.origin(key))}
+        for key, value in resolved.flat().items()
+    }
+
+
+def _origin_lines(resolved: ResolvedRecipe) -> list[str]:
+    rows = [
+        (f"{key} = {_plain(value)}", resolved.origin(key)) for key, value in resolved.flat().items()
+    ]
+    return align(rows)
+
+
+def _computed(recipe: Recipe) -> str:
+    """What follows from the values, as a YAML comment."""
+    train, optimizer = recipe.train, recipe.optimizer
+    lines = [
+        f"learning rate {scaled_lr(recipe):.3g}: {optimizer.lr:.3g} at batch {optimizer.base_batch}"
+        f", scaled to batch {train.batch} ({optimizer.scale})"
+    ]
+    if train.steps or train.epoch_images:
+        steps = total_steps(recipe, train.epoch_images or 0)
+        lines.append(f"{steps:,} steps, {steps * train.batch:,} images")
+    else:
+        lines.append("steps follow from the number of training images")
+    return "# computed\n" + "\n".join(f"#   {line}" for line in lines)
+
+
+def _plain(value: object) -> str:
+    """A value as it would be written in a recipe."""
+    return to_yaml({"v": value}).removeprefix("v:").strip()

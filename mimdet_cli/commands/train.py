@@ -1,0 +1,77 @@
+"""`mimdet train`: fit one recipe, into one run folder."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimdet_cli.commands.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    examples,
+)
+from mimdet_cli.console import Console
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.recipe.load import load_recipe
+
+EPILOG = examples(
+    "mimdet data demo shapes",
+    "mimdet train demo --data shapes --out runs/demo",
+    "mimdet train base_50pct --data coco --set train.batch=16",
+    "mimdet train demo --data shapes --out runs/demo --resume",
+)
+
+
+def train(
+    recipe: RecipeArgument,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Run folder; runs/NAME-TIME if absent.",
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out from its last checkpoint.")
+    ] = False,
+    device: DeviceOption = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the run (sets seed).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a detector from a recipe."""
+    resolved = load_recipe(recipe, overrides or [], data=data, seed=seed)
+    folder = run_folder(out, resolved.recipe.name, resume=resume)
+
+    from mimdet_cli.jobs.training import train as run_training
+
+    console = Console()
+    report = run_training(resolved, out=folder, resume=resume, device=device, console=console)
+    console.result(report.to_json() if as_json else report.lines())
+
+
+def run_folder(out: Path | None, name: str, *, resume: bool) -> Path:
+    """The folder that the run may write to."""
+    if out is None:
+        if resume:
+            raise RecipeError(
+                "--resume does not say which run to continue.",
+                fix="name its folder: --out RUN --resume.",
+            )
+        return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if out.exists() and not out.is_dir():
+        raise RecipeError("the run folder is a file.", where=str(out), fix="give another --out.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise RecipeError(
+            "the run folder is not empty.",
+            where=str(out),
+            fix="give another --out, or --resume to continue the run in it.",
+        )
+    return out

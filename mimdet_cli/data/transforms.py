@@ -1,0 +1,94 @@
+"""From a decoded image to the network's input: flips, random crop, multi-scale resizing.
+
+MIMDet section 4 (DETR's augmentation): flip; then, with a probability, resize and cut a random
+window; then resize to a drawn short side with a longest side. Images are resized by PIL's bilinear
+filter on 8-bit pixels, as detectron2 does: another filter costs released weights accuracy.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mimdet_cli.data.mask_shapes import Window
+from mimdet_cli.data.truth import Truth
+from mimdet_cli.recipe.schema import Crop, Data
+
+Pixels = NDArray[np.uint8]
+Pair = tuple[Pixels, Truth]
+
+
+def resize_shape(height: int, width: int, short: int, longest: float = math.inf) -> tuple[int, int]:
+    """Height and width with the short side at `short`, unless the other would pass `longest`."""
+    scale = short / min(height, width)
+    other = scale * max(height, width)
+    sides = (float(short), other) if height < width else (other, float(short))
+    if max(sides) > longest:
+        shrink = longest / max(sides)
+        sides = (sides[0] * shrink, sides[1] * shrink)
+    # an extreme aspect ratio may not lose its short side altogether
+    return max(1, int(sides[0] + 0.5)), max(1, int(sides[1] + 0.5))
+
+
+def resize_pixels(image: Pixels, height: int, width: int) -> Pixels:
+    """The image (h, w, 3) at another size."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+class TrainTransform:
+    """Random flips, crop and size; all that is random comes from the generator given."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __call__(self, image: Pixels, truth: Truth, rng: np.random.Generator) -> Pair:
+        """Image (h, w, 3) and truth after all steps; instances that are gone are left out."""
+        if rng.random() < self.data.flip:
+            image, truth = image[:, ::-1], truth.flip_horizontal(image.shape[1])
+        if rng.random() < self.data.vertical_flip:
+            image, truth = image[::-1], truth.flip_vertical(image.shape[0])
+        crop = self.data.crop
+        if crop is not None and rng.random() < crop.probability:
+            image, truth = _random_crop(image, truth, crop, rng)
+        short = int(rng.choice(self.data.short_side))
+        image, truth = _resize(image, truth, short, self.data.max_side)
+        return image, truth.visible()
+
+
+class EvalTransform:
+    """One fixed size: the same for evaluation and for prediction."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The size (height, width) that an image of height x width gets."""
+        return resize_shape(height, width, self.data.eval_short_side, self.data.eval_max_side)
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """The resized image (h, w, 3)."""
+        return resize_pixels(image, *self.shape(*image.shape[:2]))
+
+
+def _resize(image: Pixels, truth: Truth, short: int, longest: float) -> Pair:
+    old = (image.shape[0], image.shape[1])
+    new = resize_shape(*old, short, longest)
+    return resize_pixels(image, *new), truth.resize(old, new)
+
+
+def _random_crop(image: Pixels, truth: Truth, crop: Crop, rng: np.random.Generator) -> Pair:
+    """Resize to a drawn short side without limit, then cut a window of drawn size and place."""
+    image, truth = _resize(image, truth, int(rng.choice(crop.short_side)), math.inf)
+    height, width = (_draw_side(side, crop.size, rng) for side in image.shape[:2])
+    y = int(rng.integers(image.shape[0] - height, endpoint=True))
+    x = int(rng.integers(image.shape[1] - width, endpoint=True))
+    window = Window(x, y, width, height)
+    return image[y : y + height, x : x + width], truth.crop(window)
+
+
+def _draw_side(side: int, limits: tuple[int, int], rng: np.random.Generator) -> int:
+    low, high = sorted(min(side, limit) for limit in limits)
+    return int(rng.integers(low, high, endpoint=True))

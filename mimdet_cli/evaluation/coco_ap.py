@@ -1,0 +1,221 @@
+"""Box and mask average precision of COCO results, computed by pycocotools.
+
+The numbers are `COCOeval`'s own, in points of 100; undefined ones (no such object) are None. Three
+things are arranged around it so that they are what a reader expects: boxes and masks are scored
+apart, so that the size of a mask is its own area and not its box's; annotations are renumbered
+from 1, because `COCOeval` takes a match with annotation 0 for none; no results score 0.
+"""
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mimdet_cli.errors import DataError
+from mimdet_cli.evaluation.annotation_file import read_annotations
+
+CURVE_IOUS = {"0.50": 0, "0.75": 5}
+STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
+BOX_KEYS = ("image_id", "category_id", "score", "bbox")
+MASK_KEYS = ("image_id", "category_id", "score", "segmentation")
+
+
+@dataclass(frozen=True, slots=True)
+class ApRow:
+    """COCO's averages in points of 100: over IoU .50:.95, at .50, at .75, by object size; recall.
+
+    Objects are small up to 32 x 32 pixels, large from 96 x 96. None where there is no such object.
+    """
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR100: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAp:
+    """AP of one class in points of 100; `mask` is None where masks were not scored."""
+
+    box: float | None
+    mask: float | None
+
+
+Curves = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApReport:
+    """What `mimdet eval` reports.
+
+    `box_curves` and `mask_curves` hold precision (0 to 1) at the 101 recalls 0, 0.01, ... 1,
+    averaged over the classes, by IoU threshold ("0.50", "0.75"); a curve is empty where undefined.
+    """
+
+    box: ApRow
+    mask: ApRow | None
+    per_class: Mapping[str, ClassAp]
+    images: int
+    detections: int
+    box_curves: Curves = field(default_factory=dict)
+    mask_curves: Curves = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as the command prints it with `--json`."""
+        return {
+            "box": asdict(self.box),
+            "mask": None if self.mask is None else asdict(self.mask),
+            "per_class": {name: asdict(ap) for name, ap in self.per_class.items()},
+            "images": self.images,
+            "detections": self.detections,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    row: ApRow
+    by_category: list[float | None]
+    curves: Curves
+
+
+def score(
+    annotations: Path | Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    masks: bool,
+    image_ids: Iterable[int] | None = None,
+) -> ApReport:
+    """Score COCO result entries against an annotation file or its content.
+
+    `image_ids` are the images that were predicted on, by default all of the file; annotations and
+    results of others do not count. An image without results counts.
+    """
+    content = read_annotations(annotations) if isinstance(annotations, Path) else annotations
+    known = {image["id"] for image in content["images"]}
+    ids = known if image_ids is None else set(image_ids)
+    if strangers := sorted(ids - known):
+        raise DataError(
+            f"{len(strangers)} scored images are not in the annotations, the first is image id "
+            f"{strangers[0]}.",
+            fix="score against the annotation file of the split that was predicted on.",
+        )
+    counted = [entry for entry in results if entry["image_id"] in ids]
+    truth = [entry for entry in content["annotations"] if entry["image_id"] in ids]
+    box = _scores(content, truth, counted, ids, "bbox")
+    mask = _scores(content, _masked(truth), counted, ids, "segm") if masks else None
+    names = _names(content["categories"])
+    return ApReport(
+        box=box.row,
+        mask=mask.row if mask else None,
+        per_class={
+            name: ClassAp(box.by_category[k], mask.by_category[k] if mask else None)
+            for k, name in enumerate(names)
+        },
+        images=len(ids),
+        detections=len(counted),
+        box_curves=box.curves,
+        mask_curves=mask.curves if mask else {},
+    )
+
+
+def _masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The annotations with a mask; a crowd region, which is no target, may lack one."""
+    masked = [entry for entry in truth if entry.get("segmentation")]
+    bare = [e for e in truth if not e.get("segmentation") and not e.get("iscrowd", 0)]
+    if bare:
+        raise DataError(
+            f"{len(bare)} of {len(truth)} annotations have no mask, the first has id "
+            f"{bare[0].get('id')}.",
+            fix="score boxes only, or complete the annotations.",
+        )
+    return masked
+
+
+def _scores(
+    content: Mapping[str, Any],
+    truth: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    ids: set[int],
+    kind: str,
+) -> _Scores:
+    """Run `COCOeval` for `kind`, "bbox" or "segm"; what it prints is dropped."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
+        entries = [_only(entry, kind) for entry in results]
+        found = reference.loadRes(entries) if entries else _index(content, [])
+        evaluation = COCOeval(reference, found, kind)
+        evaluation.params.imgIds = sorted(ids)
+        evaluation.params.catIds = sorted(evaluation.params.catIds)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    precision = evaluation.eval["precision"]  # (IoU 10, recall 101, class, area 4, detections 3)
+    order = {category: k for k, category in enumerate(evaluation.params.catIds)}
+    return _Scores(
+        row=ApRow(**{name: _points(evaluation.stats[at]) for name, at in STATS.items()}),
+        by_category=[
+            _mean_points(precision[:, :, order[category["id"]], 0, -1])
+            for category in content["categories"]
+        ],
+        curves={iou: _curve(precision[t, :, :, 0, -1]) for iou, t in CURVE_IOUS.items()},
+    )
+
+
+def _index(content: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        "images": list(content["images"]),
+        "categories": list(content["categories"]),
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
+
+
+def _complete(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A copy for `COCOeval` to write into, with an id from 1 and an area where there is none."""
+    width, height = entry["bbox"][2:]
+    return {"area": width * height, "iscrowd": 0, **entry, "id": number}
+
+
+def _only(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """A result entry with what `kind` needs; a box is derived from the mask if there is none."""
+    keys = BOX_KEYS if kind == "bbox" and "bbox" in entry else MASK_KEYS
+    return {key: entry[key] for key in keys}
+
+
+def _points(value: float) -> float | None:
+    return None if value < 0 else 100 * float(value)
+
+
+def _mean_points(precision: NDArray[np.float64]) -> float | None:
+    defined = precision[precision > -1]
+    return 100 * float(np.mean(defined)) if defined.size else None
+
+
+def _curve(precision: NDArray[np.float64]) -> list[float]:
+    """Mean over the classes that have objects; `precision` is (recall 101, class)."""
+    defined = precision[:, (precision > -1).all(axis=0)]
+    return defined.mean(axis=1).tolist() if defined.size else []
+
+
+def _names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Class names; one that occurs twice carries its category id, so that none is lost."""
+    count = Counter(category["name"] for category in categories)
+    return [
+        category["name"]
+        if count[category["name"]] == 1
+        else f"{category['name']} ({category['id']})"
+        for category in categories
+    ]

@@ -1,0 +1,55 @@
+"""Run a detector over batches and collect its predictions in the pixels of the original images."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+
+from mimdet_cli.data.sample import Batch
+from mimdet_cli.evaluation.paste import to_result
+from mimdet_cli.evaluation.results import ImageResult
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def detect(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    precision: Precision = "fp32",
+    on_image: Callable[[int], None] | None = None,
+) -> list[ImageResult]:
+    """Predictions for every image of `batches`, in their order.
+
+    `model` takes a list of (3, h, w) uint8 images on `device` and returns one `Detections` each.
+    `on_image` is told the number of images done so far, after each of them.
+    """
+    results: list[ImageResult] = []
+    with _evaluating(model), torch.inference_mode():
+        for batch in batches:
+            images = [sample.image.to(device, non_blocking=True) for sample in batch.samples]
+            with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+                found = model(images)
+            for sample, detections in zip(batch.samples, found, strict=True):
+                height, width = sample.image.shape[-2:]
+                results.append(
+                    to_result(detections, sample.image_id, (height, width), sample.original_size)
+                )
+                if on_image is not None:
+                    on_image(len(results))
+    return results
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,68 @@
+"""Predictions of one image in its own pixels, and the COCO result format they are saved in."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimdet_cli.data.sample import Category
+from mimdet_cli.evaluation.rle import Rle
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """Predictions on one image, best score first.
+
+    boxes (n, 4) as x0, y0, x1, y1 in pixels of the original image, scores (n,), labels (n,) as
+    class indices from 0; `rles` one mask per box, or None where there are boxes only.
+    """
+
+    image_id: int
+    boxes: Floats
+    scores: Floats
+    labels: Ints
+    rles: list[Rle] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def to_coco(results: Iterable[ImageResult], categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """COCO result entries, with the category ids of the data set and boxes as x, y, w, h."""
+    ids = [category.id for category in categories]
+    entries: list[dict[str, Any]] = []
+    for result in results:
+        boxes = np.concatenate(
+            [result.boxes[:, :2], result.boxes[:, 2:] - result.boxes[:, :2]], axis=1
+        )
+        for index, (box, score, label) in enumerate(
+            zip(boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
+        ):
+            entry = {
+                "image_id": result.image_id,
+                "category_id": ids[label],
+                "bbox": box,
+                "score": score,
+            }
+            if result.rles is not None:
+                entry["segmentation"] = result.rles[index]
+            entries.append(entry)
+    return entries
+
+
+def write_predictions(entries: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a COCO results file; `path` holds the old content or the new, never a part."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(list(entries), file, allow_nan=False, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

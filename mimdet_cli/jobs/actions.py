@@ -1,0 +1,87 @@
+"""What happens now and then in a training run: log, show progress, evaluate."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from mimdet_cli.console import Console, Training
+from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.engine.journal import Journal
+from mimdet_cli.engine.loop import Action, Timed
+from mimdet_cli.engine.state import TrainState
+from mimdet_cli.jobs.scoring import Scored, points, score_model
+from mimdet_cli.recipe.schema import Recipe
+
+Better = Callable[[TrainState, Mapping[str, Any]], None]
+
+
+def every_step(step: int) -> bool:
+    """After each step."""
+    return True
+
+
+class Means:
+    """Shows every step, and writes the means of each `period` steps to the journal."""
+
+    def __init__(self, journal: Journal, progress: Training, period: int, steps: int) -> None:
+        self.journal = journal
+        self.progress = progress
+        self.period = period
+        self.steps = steps
+        self.window: list[Timed] = []
+
+    def add(self, state: TrainState, timed: Timed) -> None:
+        """Take in one step."""
+        report = timed.report
+        self.progress.update(state.step, loss=report.loss, lr=report.lr, step_s=timed.step_s)
+        self.window.append(timed)
+        if state.step % self.period and state.step != self.steps:
+            return
+        reports = [one.report for one in self.window]
+        self.journal.write(
+            "train",
+            step=state.step,
+            images=sum(one.images for one in reports),
+            loss=_mean([one.loss for one in reports]),
+            losses={name: _mean([one.losses[name] for one in reports]) for name in report.losses},
+            lr=report.lr,
+            grad_norm=report.grad_norm,
+            step_s=_mean([one.step_s for one in self.window]),
+            data_s=_mean([one.data_s for one in self.window]),
+        )
+        self.window.clear()
+
+
+def evaluation(
+    recipe: Recipe,
+    split: CocoSplit,
+    device: torch.device,
+    journal: Journal,
+    console: Console,
+    better: Better,
+    found: list[Scored],
+) -> Action:
+    """Score the val split; `better` is called when the box AP is the best so far."""
+
+    def act(state: TrainState, _: Timed) -> None:
+        best = max(
+            (record["box_ap"] or 0 for record in journal.read() if record["event"] == "eval"),
+            default=-1.0,
+        )
+        scored = score_model(state.model, recipe, split, device, console)
+        numbers = {"box_ap": scored.ap.box.AP, "box_ap50": scored.ap.box.AP50}
+        if scored.ap.mask is not None:
+            numbers |= {"mask_ap": scored.ap.mask.AP, "mask_ap50": scored.ap.mask.AP50}
+        journal.write("eval", step=state.step, **numbers, eval_s=scored.seconds)
+        shown = "  ".join(f"{name} {points(value)}" for name, value in numbers.items())
+        console.say(f"step {state.step}: {shown}")
+        if (numbers["box_ap"] or 0) > best:
+            better(state, numbers)
+        found[:] = [scored]
+
+    return act
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,44 @@
+"""Pictures of a scored split: what was predicted, beside what is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.images import read_image
+from mimdet_cli.data.rle import encode
+from mimdet_cli.evaluation.results import ImageResult
+from mimdet_cli.evaluation.rle import encode_counts
+from mimdet_cli.evaluation.sheet import SheetRow, sheet
+
+SHOWN = 8
+
+
+def write_sheet(path: Path, split: CocoSplit, results: Sequence[ImageResult]) -> None:
+    """A sheet of images evenly spread over the split, the ones with objects first."""
+    places = {int(image_id): i for i, image_id in enumerate(split.image_ids)}
+    found = sorted((places[result.image_id], result) for result in results)
+    filled = [pair for pair in found if len(split.truth(pair[0]))] or found
+    spread = np.linspace(0, len(filled) - 1, min(SHOWN, len(filled)))
+    rows = []
+    for i, result in (filled[round(place)] for place in spread):
+        size = split.size(i)
+        image = read_image(split.path(i), size, image_id=result.image_id)
+        rows.append(SheetRow(split.path(i).name, image, _truth(split, i), result))
+    sheet(rows, split.categories).save(path)
+
+
+def _truth(split: CocoSplit, i: int) -> ImageResult:
+    truth = split.truth(i)
+    rles = None
+    if truth.masks is not None:
+        runs = [encode(truth.masks.bits(k)).tolist() for k in range(len(truth))]
+        rles = encode_counts(runs, *split.size(i))
+    return ImageResult(
+        image_id=int(split.image_ids[i]),
+        boxes=truth.boxes.astype(np.float32),
+        scores=np.ones(len(truth), np.float32),
+        labels=truth.labels,
+        rles=rles,
+    )

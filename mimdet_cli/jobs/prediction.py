@@ -1,0 +1,157 @@
+"""Predict on images: drawn pictures and one COCO results file, through evaluation's transform."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import choose_device
+from mimdet_cli.console import Console
+from mimdet_cli.data.batching import Piece
+from mimdet_cli.data.images import read_image
+from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.errors import DataError, ResourceError
+from mimdet_cli.evaluation.draw import Pixels, draw
+from mimdet_cli.evaluation.inference import detect
+from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
+from mimdet_cli.jobs.run_folder import open_checkpoint
+from mimdet_cli.recipe.schema import Recipe
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+RESULTS = "predictions.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionReport:
+    """What `mimdet predict` shows; `failed` are the files that could not be read, with reasons."""
+
+    out: Path
+    images: int
+    detections: int
+    threshold: float
+    files: dict[int, str]
+    failed: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report; `files` are the images by the `image_id` of the results file."""
+        return {
+            "out": str(self.out),
+            "results": str(self.out / RESULTS),
+            "images": self.images,
+            "detections": self.detections,
+            "threshold": self.threshold,
+            "files": {str(image_id): name for image_id, name in self.files.items()},
+            "failed": self.failed,
+        }
+
+    def lines(self) -> list[str]:
+        """Lines for a person."""
+        lines = [
+            f"{self.images} images, {self.detections} detections with score >= {self.threshold:g}",
+            f"drawn images and {RESULTS}: {self.out}",
+        ]
+        if self.failed:
+            lines.append(f"{len(self.failed)} files could not be read")
+        return lines
+
+
+def predict(
+    run: Path,
+    inputs: Sequence[Path],
+    *,
+    out: Path,
+    threshold: float,
+    device: str | None,
+    console: Console,
+) -> PredictionReport:
+    """Draw and save what a run's checkpoint sees in files and folders of images.
+
+    An unreadable file is reported and left out. Image ids count the files from 1, in order.
+    """
+    files = list(_files(inputs))
+    checkpoint = open_checkpoint(run)
+    console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
+    _make(out)
+    chosen = choose_device(device)
+    names = _drawing_names(files)
+    results: list[ImageResult] = []
+    read: dict[int, str] = {}
+    failed: dict[str, str] = {}
+    model = checkpoint.detector(chosen)
+    torch.manual_seed(checkpoint.recipe.seed)
+    with console.progress(len(files), "predicting") as progress:
+        for image_id, (file, drawing) in enumerate(zip(files, names, strict=True), 1):
+            try:
+                image = read_image(file, None)
+            except DataError as error:
+                failed[str(file)] = error.what
+                console.warn(f"{file}: {error.what}")
+            else:
+                result = _predict_one(model, checkpoint.recipe, image, image_id, chosen)
+                draw(image, result, checkpoint.categories, threshold).save(out / drawing)
+                results.append(result)
+                read[image_id] = str(file)
+            progress.advance()
+    if not results:
+        raise DataError(
+            "none of the files could be read.",
+            where=", ".join(failed),
+            fix="give JPEG, PNG, BMP, WebP or TIFF images.",
+        )
+    write_predictions(to_coco(results, checkpoint.categories), out / RESULTS)
+    count = sum(int((result.scores >= threshold).sum()) for result in results)
+    return PredictionReport(out, len(results), count, threshold, read, failed)
+
+
+def _predict_one(
+    model: MaskRCNN, recipe: Recipe, image: Pixels, image_id: int, device: torch.device
+) -> ImageResult:
+    size = (image.shape[0], image.shape[1])
+    resized = EvalTransform(recipe.data)(image)
+    (result,) = detect(model, [Batch([Piece(resized, image_id, size).sample()])], device)
+    return result
+
+
+def _files(inputs: Sequence[Path]) -> Iterator[Path]:
+    """The files given, and the images in the folders given (not below them), sorted."""
+    missing = [path for path in inputs if not path.exists()]
+    if missing:
+        raise DataError.joined(
+            [DataError(f"{path} does not exist.", fix="correct the path.") for path in missing]
+        )
+    for path in inputs:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(
+                    "the folder holds no images.",
+                    where=str(path),
+                    fix=f"images end in {', '.join(SUFFIXES)}.",
+                )
+            yield from inside
+        else:
+            yield path
+
+
+def _drawing_names(files: Sequence[Path]) -> list[str]:
+    """A PNG name for each file; files of equal stem are told apart by their number."""
+    stems = [file.stem for file in files]
+    return [
+        f"{stem}.png" if stems.count(stem) == 1 else f"{stem}-{i}.png"
+        for i, stem in enumerate(stems, 1)
+    ]
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"the output folder cannot be made: {error.strerror}.",
+            where=str(out),
+            fix="give another folder with --out.",
+        ) from error

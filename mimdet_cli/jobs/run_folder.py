@@ -1,0 +1,160 @@
+"""What a run folder holds, and how a checkpoint in it is opened again.
+
+recipe.yaml  environment.json  weights.json  metrics.jsonl  step-N/  last/  best/
+eval/NAME/   predictions.json, results.json and pictures of a scored checkpoint
+curves.png   README.md
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import build_detector, complete
+from mimdet_cli.data.sample import Category
+from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
+from mimdet_cli.engine.files import write_text
+from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
+from mimdet_cli.recipe.load import dump, load_recipe
+from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.weights.read import read_tensors
+
+RECIPE = "recipe.yaml"
+CLASSES = "classes.json"
+METRICS = "metrics.jsonl"
+ENVIRONMENT = "environment.json"
+WEIGHTS = "weights.json"
+
+FREE_TO_CHANGE = ("name", "data.root", "data.workers", "train.evals", "train.saves", "train.keep")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint folder with the recipe and the classes it was trained for."""
+
+    folder: Path
+    recipe: Recipe
+    categories: tuple[Category, ...]
+    step: int
+
+    @property
+    def eval_folder(self) -> Path:
+        """Where its predictions go: `RUN/eval/NAME`, or inside it if it stands alone."""
+        run = self.folder.parent
+        alone = not (run / METRICS).exists()
+        return self.folder / "eval" if alone else run / "eval" / self.folder.name
+
+    def detector(self, device: torch.device) -> MaskRCNN:
+        """The trained model on `device`, ready to predict."""
+        detector = build_detector(self.recipe, len(self.categories))
+        path = self.folder / MODEL
+        try:
+            detector.load_state_dict(read_tensors(path))
+        except RuntimeError as error:
+            raise WeightsError(
+                f"the checkpoint does not fit its recipe: {_first_line(error)}",
+                where=str(path),
+                fix="do not change the backbone or the head of a trained model with --set.",
+            ) from error
+        detector.to(device).eval()
+        if self.recipe.train.channels_last:
+            detector.to(memory_format=torch.channels_last)
+        return detector
+
+
+def open_checkpoint(
+    path: Path, overrides: Sequence[str] = (), data: str | Path | None = None
+) -> Checkpoint:
+    """The checkpoint at `path`: a run (its `last/`), or `last/`, `best/` or `step-N/` in one."""
+    folder = path if (path / MANIFEST).is_file() else path / "last"
+    if not path.exists():
+        raise WeightsError(f"there is no run at {path}.", fix="name a run folder.")
+    if not is_whole(folder):
+        raise WeightsError(
+            "no whole checkpoint is there.",
+            where=f"{path}; looked for {MANIFEST} in it and in {folder}",
+            fix="name a run folder that has a last/, or a checkpoint folder in one.",
+        )
+    resolved = complete(load_recipe(folder / RECIPE, overrides, data=data))
+    categories = [Category(**entry) for entry in json.loads((folder / CLASSES).read_text())]
+    return Checkpoint(folder, resolved.recipe, tuple(categories), read_manifest(folder)["step"])
+
+
+def texts(recipe: Recipe, categories: Sequence[Category]) -> dict[str, str]:
+    """The small files that let a checkpoint stand alone."""
+    classes = [{"id": category.id, "name": category.name} for category in categories]
+    return {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
+
+
+def start(run: Path, recipe: Recipe) -> None:
+    """Make the folder and write the recipe into it; what cannot be written is said at once."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(run / RECIPE, dump(recipe))
+    except OSError as error:
+        raise ResourceError(
+            f"the run folder cannot be written: {error.strerror}.",
+            where=str(run),
+            fix="give another folder with --out.",
+        ) from error
+
+
+def newest_step(run: Path, recipe: Recipe) -> Path | None:
+    """The checkpoint to resume from, None if the run was stopped before its first one."""
+    if not (run / RECIPE).is_file():
+        raise RecipeError(
+            "there is no run to resume.",
+            where=str(run),
+            fix="leave --resume away to start one there, or correct --out.",
+        )
+    changed = _changes(load_recipe(run / RECIPE).recipe, recipe)
+    if changed:
+        raise RecipeError.joined(changed)
+    found = steps(run)
+    return run / f"step-{found[-1]}" if found else None
+
+
+def match_classes(model: Sequence[Category], split: Sequence[Category], file: Path) -> None:
+    """Refuse data whose classes are not the model's, in the same order of ids."""
+    ours, theirs = [c.name for c in model], [c.name for c in split]
+    if ours == theirs:
+        return
+    only_ours = ", ".join(sorted(set(ours) - set(theirs))[:8]) or "none"
+    only_theirs = ", ".join(sorted(set(theirs) - set(ours))[:8]) or "none"
+    raise DataError(
+        f"the classes differ: the model has {len(ours)}, the data {len(theirs)}; "
+        f"only in the model: {only_ours}; only in the data: {only_theirs}.",
+        where=str(file),
+        fix="use annotations with the classes the model was trained on, in the same order.",
+    )
+
+
+def _changes(old: Recipe, new: Recipe) -> list[MimdetError]:
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return [
+        RecipeError(
+            f"'{key}' is {after.get(key)!r}, but the run was started with {before.get(key)!r}.",
+            where="--resume",
+            fix="resume with the same recipe and --set values, or start a new run.",
+        )
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in FREE_TO_CHANGE
+    ]
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[:2])

@@ -1,0 +1,236 @@
+"""One training run: read the data, build, load weights, fit, evaluate, save, report."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import (
+    build_detector,
+    build_state,
+    build_step,
+    choose_device,
+    complete,
+    read_split,
+    step_batches,
+    usable_precision,
+)
+from mimdet_cli.console import Console
+from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
+from mimdet_cli.engine.files import write_text
+from mimdet_cli.engine.journal import Journal
+from mimdet_cli.engine.loop import Action, Timed, When, at, fit, spread
+from mimdet_cli.engine.schedule import scaled_lr, total_steps
+from mimdet_cli.engine.state import TrainState
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.jobs.actions import Means, evaluation, every_step
+from mimdet_cli.jobs.card import write_run_card
+from mimdet_cli.jobs.run_folder import (
+    ENVIRONMENT,
+    METRICS,
+    WEIGHTS,
+    match_classes,
+    newest_step,
+    start,
+    texts,
+)
+from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored
+from mimdet_cli.recipe.load import ResolvedRecipe
+from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.reporting.charts import training_curves
+from mimdet_cli.reporting.environment import environment
+from mimdet_cli.weights.catalog import Source, locate
+from mimdet_cli.weights.load import load_weights
+
+MANY_PASSES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What `mimdet train` shows: where the run is, how long it took, the AP at its end."""
+
+    run: Path
+    steps: int
+    train_s: float
+    scored: Scored | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report, with the AP as `mimdet eval --json` prints it (null if not evaluated)."""
+        return {
+            "run": str(self.run),
+            "steps": self.steps,
+            "train_s": round(self.train_s, 2),
+            "ap": None if self.scored is None else self.scored.ap.to_json(),
+        }
+
+    def lines(self) -> list[str]:
+        """Lines for a person."""
+        minutes, seconds = divmod(round(self.train_s), 60)
+        lines = [] if self.scored is None else ap_lines(self.scored.ap)
+        return [
+            *lines,
+            f"trained {self.steps:,} steps in {minutes} min {seconds:02d} s",
+            f"run folder with pictures: {self.run}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data of a run; `val` is None where nothing is evaluated."""
+
+    train: CocoSplit
+    val: CocoSplit | None
+
+
+def train(
+    resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, console: Console
+) -> TrainingReport:
+    """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
+    recipe = _with_absolute_root(complete(resolved).recipe)
+    source = locate(recipe.init)  # what is missing is said before anything else is done
+    chosen = choose_device(device)
+    checkpoint = newest_step(out, recipe) if resume else None
+    splits = _read_splits(recipe)
+    if not resume:
+        start(out, recipe)
+    steps = total_steps(recipe, len(splits.train))
+    _tell_data(splits, console)
+    detector = build_detector(recipe, len(splits.train.categories))
+    if checkpoint is None:
+        _initialise(detector, recipe, source, out, console)
+    state = build_state(recipe, detector, chosen)
+    journal = Journal(out / METRICS)
+    if checkpoint is not None:
+        restore(state, checkpoint)
+        console.say(f"resuming {out} after step {state.step}")
+    journal.rewind(state.step)
+    write_text(out / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
+    _tell_plan(recipe, detector, steps, len(splits.train), chosen, console)
+    began = time.perf_counter()
+    scored = _fit(recipe, state, splits, steps, chosen, out, journal, console)
+    elapsed = time.perf_counter() - began
+    training_curves(journal.read(), out / "curves.png")
+    if scored is not None and splits.val is not None:
+        save_scored(scored, splits.val, out / "eval" / "last")
+    write_run_card(out, recipe, splits.train, scored, state.step, elapsed)
+    return TrainingReport(out, state.step, elapsed, scored)
+
+
+def _fit(
+    recipe: Recipe,
+    state: TrainState,
+    splits: Splits,
+    steps: int,
+    device: torch.device,
+    run: Path,
+    journal: Journal,
+    console: Console,
+) -> Scored | None:
+    """Train to the end; the AP of the last step, if it was evaluated there."""
+    files = texts(recipe, splits.train.categories)
+    found: list[Scored] = []
+
+    def save(state: TrainState, _: Timed) -> None:
+        save_step(run, state, files, keep=recipe.train.keep)
+
+    def better(state: TrainState, ap: Mapping[str, Any]) -> None:
+        save_weights(run / "best", state, files, ap)
+
+    every: list[tuple[When, Action]] = []
+    with console.training(steps, start=state.step, every=recipe.train.log_every) as progress:
+        every.append((every_step, Means(journal, progress, recipe.train.log_every, steps).add))
+        if splits.val is not None:
+            action = evaluation(recipe, splits.val, device, journal, console, better, found)
+            every.append((at(spread(recipe.train.evals, steps)), action))
+        every.append((at(spread(recipe.train.saves, steps)), save))
+        batches = step_batches(recipe, splits.train, device, state.step, steps)
+        fit(state, batches, build_step(recipe, steps, device), every)
+    return found[-1] if found else None
+
+
+def _with_absolute_root(recipe: Recipe) -> Recipe:
+    """The run folder must find its data from any working folder."""
+    if recipe.data.root is None:
+        return recipe
+    root = str(Path(recipe.data.root).expanduser().absolute())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+
+
+def _read_splits(recipe: Recipe) -> Splits:
+    train_split = read_split(recipe.data, "train", recipe.head.mask)
+    if recipe.train.evals == 0:
+        return Splits(train_split, None)
+    val = read_split(recipe.data, "val", recipe.head.mask)
+    match_classes(train_split.categories, val.categories, val.annotation_file)
+    return Splits(train_split, val)
+
+
+def _initialise(
+    detector: MaskRCNN, recipe: Recipe, source: Source | None, run: Path, console: Console
+) -> None:
+    if source is None:
+        console.say("weights: random; MIMDet is meant to start from MAE (init.weights is null)")
+        write_text(run / WEIGHTS, "null\n")
+        return
+    maps = detector.backbone.key_maps
+    if source.format not in maps:
+        raise RecipeError(
+            f"the backbone '{recipe.backbone.name}' cannot read '{source.format}' files.",
+            where="init.format",
+            fix=f"it reads {', '.join(maps) or 'none'}.",
+        )
+    report = load_weights(
+        detector, maps[source.format], source.path, source.format, recipe.init.allow_missing
+    )
+    for line in report.lines():
+        console.say(line)
+    if source.licence:
+        console.say(f"  licence: {source.licence}")
+    record = {**report.to_json(), "lines": report.lines(), "licence": source.licence}
+    write_text(run / WEIGHTS, json.dumps(record, indent=1) + "\n")
+
+
+def _tell_data(splits: Splits, console: Console) -> None:
+    for name, split in (("train", splits.train), ("val", splits.val)):
+        if split is None:
+            continue
+        console.say(
+            f"{name}: {len(split):,} images ({len(split.usable()):,} with objects), "
+            f"{len(split.objects):,} objects, {len(split.categories)} classes"
+        )
+        for note in split.notes:
+            console.warn(f"{name}: {note}")
+
+
+def _tell_plan(
+    recipe: Recipe,
+    detector: MaskRCNN,
+    steps: int,
+    images: int,
+    device: torch.device,
+    console: Console,
+) -> None:
+    count = sum(parameter.numel() for parameter in detector.parameters())
+    precision = usable_precision(recipe, device)
+    console.say(f"model: {count:,} parameters, {recipe.backbone.name}, {precision} on {device}")
+    if precision != recipe.train.precision:
+        console.warn(f"{recipe.train.precision} needs a GPU; computing in {precision}.")
+    seen = steps * recipe.train.batch
+    passes = seen / images
+    lr, base = scaled_lr(recipe), recipe.optimizer
+    scaled = "" if lr == base.lr else f" ({base.lr:g} at batch {base.base_batch}, {base.scale})"
+    console.say(
+        f"plan: {steps:,} steps x {recipe.train.batch} images = {seen:,} images, "
+        f"{passes:,.1f} passes over the data; learning rate {lr:.3g}{scaled}"
+    )
+    if passes > MANY_PASSES and recipe.train.epoch_images:
+        console.warn(
+            f"an epoch of this recipe is {recipe.train.epoch_images:,} images; "
+            "`--set train.epoch_images=null` makes it one pass over your data."
+        )

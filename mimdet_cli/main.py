@@ -1,0 +1,146 @@
+"""The command table, and the one place where an error becomes a message and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mimdet_cli import __version__, integrity
+from mimdet_cli.commands import data, evaluate, predict, recipe, train
+from mimdet_cli.commands.options import MARKUP, examples
+from mimdet_cli.console import Console
+from mimdet_cli.errors import MimdetError, ResourceError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=MARKUP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "mimdet data demo shapes",
+        "mimdet train demo --data shapes --out runs/demo",
+        "mimdet eval runs/demo",
+        "mimdet predict runs/demo shapes/val --out drawn",
+    ),
+)
+app.command("train", epilog=train.EPILOG)(train.train)
+app.command("eval", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.add_typer(recipe.app, name="recipe")
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().result(f"mimdet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def mimdet(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show the Python traceback of an error (anywhere)."),
+    ] = False,
+) -> None:
+    """Fine-tune plain vision transformers for detection and instance segmentation."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    wants_traceback = "--traceback" in words
+    try:
+        integrity.check()
+        code = app(
+            [word for word in words if word != "--traceback"],
+            prog_name="mimdet",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough; nothing more may be written to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.TyperException as error:
+        return _usage_error(error)
+    except BaseException as error:
+        if wants_traceback or isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        return _fail(error)
+    if code == INTERRUPTED:
+        Console().say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: typer.TyperException) -> int:
+    console = Console()
+    if type(error).__name__ == "NoArgsIsHelpError":  # Typer's way to show help; not public
+        console.say(error.format_message())
+        return MimdetError.exit_code
+    context = getattr(error, "ctx", None)
+    verb = context.command_path if context else "mimdet"
+    message = error.format_message()
+    console.error(MimdetError(message, fix=f"see `{verb} --help`."))
+    return MimdetError.exit_code
+
+
+def _fail(error: BaseException) -> int:
+    """Print what went wrong, in terms of what the user can do, and return the exit code."""
+    known = error if isinstance(error, MimdetError) else _resource_error(error)
+    if known is not None:
+        Console().error(known)
+        return known.exit_code
+    text = " ".join(str(error).split())
+    Console().error(
+        MimdetError(
+            f"this is a bug in mimdet: {type(error).__name__}: {text}",
+            fix="run the command again with --traceback, and report what it prints.",
+        )
+    )
+    return 1
+
+
+def _resource_error(error: BaseException) -> ResourceError | None:
+    """Exhausted memory, disk or shared memory, or a missing permission; None if it is neither."""
+    text = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _memory_error()
+    if isinstance(error, RuntimeError) and "can't allocate memory" in text:
+        return _memory_error()
+    if isinstance(error, RuntimeError) and "shared memory" in text:
+        return ResourceError(
+            "the processes that read images ran out of shared memory.",
+            where="/dev/shm",
+            fix="enlarge it (docker: --shm-size 8g), or use --set data.workers=0.",
+        )
+    if not isinstance(error, OSError):
+        return None
+    where = str(error.filename) if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError("the disk is full.", where=where, fix="free some space.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ResourceError(
+            "this file or folder may not be read or written.",
+            where=where,
+            fix="change its permissions, or choose another place.",
+        )
+    return None
+
+
+def _memory_error() -> ResourceError:
+    return ResourceError(
+        "there is not enough memory.",
+        fix="lower train.batch or data.max_side, or raise train.accumulate.",
+    )

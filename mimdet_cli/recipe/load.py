@@ -1,0 +1,190 @@
+"""A recipe file with its bases and overrides -> one frozen `Recipe` that knows its origins.
+
+Two passes: `read_recipe` merges plain values, `validate` checks them against the schema. The
+options of the backbone are checked later, by `validate_options`, when its class is known.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.recipe.catalog import find_recipe, shipped, shown
+from mimdet_cli.recipe.explain import explain
+from mimdet_cli.recipe.overrides import Override, parse_overrides
+from mimdet_cli.recipe.reading import DEFAULT, Origin, RecipeDumper, flatten, read_yaml
+from mimdet_cli.recipe.schema import BackboneSection, Recipe
+
+LEVELS = 2
+ONE_LINE = 10_000
+
+AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Merged values before validation, with the origin of every key that something set."""
+
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+    source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRecipe:
+    """A valid recipe, and where each of its values came from, by dotted key."""
+
+    recipe: Recipe
+    origins: Mapping[str, Origin]
+    source: Path
+
+    def origin(self, key: str) -> Origin:
+        """Where the value of `key` came from; what nothing set is the default."""
+        return self.origins.get(key, DEFAULT)
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by dotted key."""
+        return dict(flatten(self.recipe.model_dump(mode="json")))
+
+
+def load_recipe(
+    name_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | Path | None = None,
+    seed: int | None = None,
+) -> ResolvedRecipe:
+    """The recipe of a file or a shipped name; `data` and `seed` are `--data` and `--seed`."""
+    return validate(read_recipe(name_or_path, overrides, data=data, seed=seed))
+
+
+def read_recipe(
+    name_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | Path | None = None,
+    seed: int | None = None,
+) -> Draft:
+    """The merged values: bases, the file itself, `--set` in order, then `--data` and `--seed`."""
+    path = find_recipe(name_or_path)
+    layers = parse_overrides(overrides)
+    if data is not None:
+        layers.append(Override("data.root", str(data), Origin(f"--data {data}")))
+    if seed is not None:
+        layers.append(Override("seed", seed, Origin(f"--seed {seed}")))
+    # A recipe is called as its file is, unless it says otherwise.
+    named = Draft({"name": path.stem}, {"name": Origin(shown(path))}, path)
+    draft = _merge(named, _read(path, (), shown(path)))
+    for layer in layers:
+        draft = _merge(draft, Draft(layer.nested(), layer.origins(), path))
+    return draft
+
+
+def validate(draft: Draft) -> ResolvedRecipe:
+    """The draft as a `Recipe`; every error of the schema at once."""
+    recipe = _strictly(Recipe, draft.values, draft.origins)
+    return ResolvedRecipe(recipe, draft.origins, draft.source)
+
+
+def validate_options(options_class: type[AnyOptions], resolved: ResolvedRecipe) -> AnyOptions:
+    """The backbone's options from the recipe's `backbone` section, without its name."""
+    values = resolved.recipe.backbone.model_extra or {}
+    return check_options(options_class, values, resolved.origins)
+
+
+def check_options(
+    options_class: type[AnyOptions], values: Mapping[str, Any], origins: Mapping[str, Origin]
+) -> AnyOptions:
+    """`values` as options; errors name `backbone.KEY` and where it was set."""
+    return _strictly(options_class, values, origins, prefix="backbone.")
+
+
+def with_options(resolved: ResolvedRecipe, options: BaseModel) -> ResolvedRecipe:
+    """The recipe with every option of its backbone written out."""
+    section = BackboneSection.model_validate(
+        {"name": resolved.recipe.backbone.name, **options.model_dump(mode="json")}
+    )
+    return replace(resolved, recipe=resolved.recipe.model_copy(update={"backbone": section}))
+
+
+def dump(recipe: Recipe) -> str:
+    """YAML that loads to an equal recipe."""
+    return to_yaml(recipe.model_dump(mode="json"))
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML in the order given."""
+    return yaml.dump(
+        dict(values), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=ONE_LINE
+    )
+
+
+def _strictly(
+    model: type[AnyOptions],
+    values: Mapping[str, Any],
+    origins: Mapping[str, Origin],
+    prefix: str = "",
+) -> AnyOptions:
+    """Validate without coercion: JSON mode takes lists as tuples, but no text as a number."""
+    try:
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise RecipeError.joined(explain(error, model, origins, prefix=prefix)) from error
+
+
+def _read(path: Path, above: tuple[Path, ...], name: str) -> Draft:
+    """A file and its bases, nearest last; `above` are the files that extend it."""
+    document = read_yaml(path, name)
+    values, origins = document.values, document.origins
+    where = str(origins.get("extends", name))
+    bases = list(_bases(values.pop("extends", []), where))
+    origins.pop("extends", None)
+    chain = (*above, path.resolve())
+    if bases and len(above) == LEVELS:
+        raise RecipeError(
+            f"recipes extend each other more than {LEVELS} levels deep.",
+            where=where,
+            fix="merge two of the files: " + ", ".join(map(shown, chain)) + ".",
+        )
+    draft = Draft({}, {}, path)
+    for base in bases:
+        beside = path.parent / base
+        target = beside if beside.is_file() else shipped(base) or beside
+        if target.resolve() in chain:
+            raise RecipeError(f"'{base}' extends itself.", where=where, fix="break the circle.")
+        if not target.is_file():
+            raise RecipeError(f"there is no file '{base}' to extend.", where=where)
+        draft = _merge(draft, _read(target, chain, shown(target)))
+    return _merge(draft, Draft(values, origins, path))
+
+
+def _bases(extends: object, where: str) -> Iterator[str]:
+    for base in extends if isinstance(extends, list) else [extends]:
+        if not isinstance(base, str):
+            raise RecipeError(
+                "'extends' is neither a file name nor a list of them.",
+                where=where,
+                fix="write for example `extends: base_50pct`.",
+            )
+        yield base
+
+
+def _merge(below: Draft, above: Draft) -> Draft:
+    return Draft(
+        _merge_values(below.values, above.values), below.origins | above.origins, below.source
+    )
+
+
+def _merge_values(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge_values(old, value) if both and old is not None else value
+    return merged
