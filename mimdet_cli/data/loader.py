@@ -54,7 +54,11 @@ class EvalImages(Dataset[Piece]):
 
 
 class Batches:
-    """Batches in order, any number of times; a worker's mistake is raised here as itself."""
+    """Batches in order, any number of times; a worker's mistake is raised here as itself.
+
+    Workers live for one pass. Forking them anew takes a tenth of a second, while workers that
+    outlive a pass would idle between evaluations, and could hang when an error ends the program.
+    """
 
     def __init__(
         self, dataset: Dataset[Piece], plan: "Plan", workers: int, pin_memory: bool
@@ -70,7 +74,6 @@ class Batches:
             worker_init_fn=_start_worker,
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             generator=torch.Generator(),
-            persistent_workers=workers > 0,
         )
 
     def __len__(self) -> int:

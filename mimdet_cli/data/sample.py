@@ -1,7 +1,7 @@
 """One image on its way to the network, and the classes it may show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -35,7 +35,3 @@ class Batch:
     """Samples that one forward pass sees; padding and normalisation are the detector's."""
 
     samples: Sequence[Sample]
-
-    def pin_memory(self) -> "Batch":
-        """The same batch with its images in page-locked memory, for copies that overlap work."""
-        return Batch([replace(s, image=s.image.pin_memory()) for s in self.samples])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_terminal_shows_a_bar_with_loss_rate_and_remaining_time(monkeypatch):
         training.update(10, loss=0.5, lr=1e-5, step_s=2.0)
     shown = err.getvalue()
     assert "said above the bar" in shown
-    assert "10/10 loss 0.500  lr 1.0e-05" in shown
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert "10/10 loss 0.500  lr 1.0e-05" in plain
 
 
 @pytest.mark.parametrize(("no_colour", "coloured"), [("1", False), ("", True)])

@@ -1,5 +1,6 @@
 """Backbones are found by entry-point name, in distributions that really lie on the path."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,6 @@ def test_unknown_name_without_a_neighbour_lists_what_is_installed():
 def test_name_claimed_by_two_distributions_names_both(site):
     install(site / "a", "first", "twin = first_module:X")
     install(site / "b", "second", "twin = second_module:X")
-    import sys
-
     sys.path[:0] = [str(site / "a"), str(site / "b")]
     try:
         with pytest.raises(PluginError) as caught:

@@ -162,7 +162,7 @@ def test_evaluation_sees_every_image_once_over_all_processes(
     data = DATA.model_copy(update={"workers": workers})
     loaders = [eval_loader(split, data, batch=2, rank=r, world=3) for r in range(3)]
     seen = [ids(loader) for loader in loaders]
-    assert sorted(sum(seen, [])) == sorted(split.image_ids.tolist())
+    assert sorted(number for part in seen for number in part) == sorted(split.image_ids.tolist())
     assert max(map(len, seen)) - min(map(len, seen)) <= 1
     assert ids(loaders[0]) == seen[0]  # a second pass with the same workers
 

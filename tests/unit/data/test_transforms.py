@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimdet_cli.data.mask_shapes import BitPatch, Polygons
+from mimdet_cli.data.mask_shapes import BitPatch, Polygons, Window
 from mimdet_cli.data.masks import InstanceMasks, fill
 from mimdet_cli.data.transforms import (
     EvalTransform,
@@ -112,8 +112,6 @@ def test_window_sides_lie_within_their_limits_and_within_the_image() -> None:
 
 def test_boxes_are_clipped_at_the_window_not_drawn_around_the_cropped_mask() -> None:
     _, truth = scene("polygons")
-    from mimdet_cli.data.mask_shapes import Window
-
     cropped = truth.crop(Window(40, 0, 60, 30)).visible()
     # the hexagon around (50, 40) with radius 25 is cut through its middle
     np.testing.assert_allclose(cropped.boxes, [[0, 40 - 25 * np.sqrt(3) / 2, 35, 30]])
@@ -121,8 +119,7 @@ def test_boxes_are_clipped_at_the_window_not_drawn_around_the_cropped_mask() -> 
 
 
 def test_an_instance_whose_box_or_mask_is_gone_is_left_out() -> None:
-    image, truth = scene("polygons")
-    del image
+    _, truth = scene("polygons")
     assert truth.masks is not None
     empty = InstanceMasks((Polygons(()), *truth.masks.shapes[1:]), HEIGHT, WIDTH)
     boxes = truth.boxes.copy()

@@ -20,7 +20,7 @@ def test_recipe_has_one_length():
 
 
 def test_batch_must_divide_into_its_parts():
-    with pytest.raises(ValidationError, match="64 does not divide by train.accumulate 3"):
+    with pytest.raises(ValidationError, match="64 does not divide by"):
         Train(steps=1, accumulate=3)
 
 
