@@ -8,7 +8,9 @@ import typer
 from mimdet_cli.commands.options import MARKUP, examples
 from mimdet_cli.console import Console
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP)
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=MARKUP, epilog=examples("mimdet data demo shapes")
+)
 
 DEMO_EPILOG = examples(
     "mimdet data demo shapes",

@@ -47,8 +47,6 @@ def evaluate(
         _refuse({"--data": data, "--set": overrides, "--device": device}, "a results file")
     else:
         _refuse({"--annotations": annotations}, "a run")
-    if not target.exists():
-        raise RecipeError("there is no such run or results file.", where=str(target))
     if is_file and annotations is None:
         raise RecipeError(
             "a results file needs the annotations that it belongs to.",

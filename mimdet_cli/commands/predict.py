@@ -18,7 +18,7 @@ def predict(
     run: RunArgument,
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, or folders of images."),
+        typer.Argument(metavar="IMAGE_OR_FOLDER", help="Images, or folders of images."),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the drawings and the results file.")

@@ -31,7 +31,15 @@ from mimdet_cli.recipe.load import (
 )
 from mimdet_cli.recipe.schema import Recipe
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=MARKUP)
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=MARKUP,
+    epilog=examples(
+        "mimdet recipe ls",
+        "mimdet recipe copy base_50pct mine.yaml",
+        "mimdet recipe check mine.yaml",
+    ),
+)
 
 
 @app.callback()

@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no JSON, or no text at all
         raise WeightsError(
             f"no readable {MANIFEST}: this is not a whole checkpoint.",
             where=str(path),

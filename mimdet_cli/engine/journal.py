@@ -1,6 +1,7 @@
 """`metrics.jsonl`: one line per event, readable while the run goes on."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ class Journal:
 
     def write(self, event: str, **fields: Any) -> None:
         """One line; numbers that are not finite become null, as JSON has no word for them."""
-        line = json.dumps({"event": event, **fields}, allow_nan=False)
+        line = json.dumps(_finite({"event": event, **fields}), allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -35,3 +36,9 @@ class Journal:
         """Forget what happened after `step`, before it happens again."""
         kept = [record for record in self.read() if record.get("step", 0) <= step]
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,6 @@
 """One optimizer step: forward, backward, clip, update, in the recipe's precision."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,11 +55,12 @@ class Step:
             losses = self._losses(state, part)
             loss = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(loss):
-                raise self._diverged(state.step, losses, part)
+                shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+                raise diverged(f"the loss ({shown}) is", state.step, [part])
             torch.autograd.backward(state.scaler.scale(loss / len(parts)))
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
-        norm = self._update(state)
+        norm = self._update(state, parts)
         state.step += 1
         values = torch.stack(list(totals.values())).tolist()  # one copy from the device
         return StepReport(
@@ -75,24 +77,31 @@ class Step:
         with torch.autocast(
             self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"
         ):
-            return state.model(images, targets)
+            try:
+                return state.model(images, targets)
+            except FloatingPointError as error:  # the proposals, before there is a loss
+                raise diverged("the region proposals are", state.step, [part]) from error
 
-    def _update(self, state: TrainState) -> float | None:
+    def _update(self, state: TrainState, parts: Sequence[Batch]) -> float | None:
         norm = None
         if self.clip is not None:
             state.scaler.unscale_(state.optimizer)
             norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.clip))
+            # the loss scale's search for its size begins with infinite gradients, by design
+            if not (math.isfinite(norm) or state.scaler.is_enabled()):
+                raise diverged(f"the gradient norm ({norm}) is", state.step, parts)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def _diverged(self, step: int, losses: dict[str, Tensor], part: Batch) -> DivergedError:
-        shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-        ids = ", ".join(str(sample.image_id) for sample in part.samples)
-        return DivergedError(
-            f"the loss is not a finite number at step {step + 1}: {shown}.",
-            where=f"image ids {ids}",
-            fix="lower `optimizer.lr`, raise `optimizer.warmup_images`, set `train.clip=1`, "
-            "or use `train.precision=bf16` instead of fp16.",
-        )
+
+def diverged(what: str, step: int, parts: Sequence[Batch]) -> DivergedError:
+    """The error of a step (counted from 0) whose `parts` gave numbers that are not finite."""
+    ids = ", ".join(str(sample.image_id) for part in parts for sample in part.samples)
+    return DivergedError(
+        f"{what} not finite at step {step + 1}: training has diverged.",
+        where=f"image ids {ids}",
+        fix="lower `optimizer.lr`, raise `optimizer.warmup_images`, set `train.clip=1`, "
+        "or use `train.precision=bf16` instead of fp16.",
+    )

@@ -8,7 +8,7 @@ import torch
 from mimdet_cli.console import Console, Training
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.engine.journal import Journal
-from mimdet_cli.engine.loop import Action, Timed
+from mimdet_cli.engine.loop import Action, Timed, When
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.jobs.scoring import Scored, points, score_model
 from mimdet_cli.recipe.schema import Recipe
@@ -22,13 +22,12 @@ def every_step(step: int) -> bool:
 
 
 class Means:
-    """Shows every step, and writes the means of each `period` steps to the journal."""
+    """Shows every step, and writes the means of the steps since the last line when one is due."""
 
-    def __init__(self, journal: Journal, progress: Training, period: int, steps: int) -> None:
+    def __init__(self, journal: Journal, progress: Training, due: When) -> None:
         self.journal = journal
         self.progress = progress
-        self.period = period
-        self.steps = steps
+        self.due = due
         self.window: list[Timed] = []
 
     def add(self, state: TrainState, timed: Timed) -> None:
@@ -36,7 +35,7 @@ class Means:
         report = timed.report
         self.progress.update(state.step, loss=report.loss, lr=report.lr, step_s=timed.step_s)
         self.window.append(timed)
-        if state.step % self.period and state.step != self.steps:
+        if not self.due(state.step):
             return
         reports = [one.report for one in self.window]
         self.journal.write(

@@ -6,9 +6,10 @@ curves.png   README.md
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,7 +29,11 @@ METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "weights.json"
 
-FREE_TO_CHANGE = ("name", "data.root", "data.workers", "train.evals", "train.saves", "train.keep")
+FREE_TO_CHANGE = (
+    "name", "data.root", "data.train_annotations", "data.train_images", "data.val_annotations",
+    "data.val_images", "data.workers", "train.evals", "train.saves", "train.keep",
+    "train.log_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,12 @@ def texts(recipe: Recipe, categories: Sequence[Category]) -> dict[str, str]:
     return {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
 
 
-def start(run: Path, recipe: Recipe) -> None:
-    """Make the folder and write the recipe into it; what cannot be written is said at once."""
+def start(run: Path, recipe: Recipe, weights: Mapping[str, Any] | None) -> None:
+    """Make the folder and write the recipe and the record of the initial weights into it."""
     try:
         run.mkdir(parents=True, exist_ok=True)
         write_text(run / RECIPE, dump(recipe))
+        write_text(run / WEIGHTS, json.dumps(weights, indent=1) + "\n")
     except OSError as error:
         raise ResourceError(
             f"the run folder cannot be written: {error.strerror}.",

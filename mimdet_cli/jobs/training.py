@@ -34,13 +34,12 @@ from mimdet_cli.jobs.card import write_run_card
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
     METRICS,
-    WEIGHTS,
     match_classes,
     newest_step,
     start,
     texts,
 )
-from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored
+from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
@@ -49,6 +48,7 @@ from mimdet_cli.weights.catalog import Source, locate
 from mimdet_cli.weights.load import load_weights
 
 MANY_PASSES = 200
+PATHS = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +92,31 @@ def train(
     resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, console: Console
 ) -> TrainingReport:
     """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
-    recipe = _with_absolute_root(complete(resolved).recipe)
-    source = locate(recipe.init)  # what is missing is said before anything else is done
-    chosen = choose_device(device)
+    recipe = _with_absolute_paths(complete(resolved).recipe)
     checkpoint = newest_step(out, recipe) if resume else None
+    # what is missing is said before anything else is done
+    source = locate(recipe.init) if checkpoint is None else None
+    chosen = choose_device(device)
     splits = _read_splits(recipe)
-    if not resume:
-        start(out, recipe)
     steps = total_steps(recipe, len(splits.train))
     _tell_data(splits, console)
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
-        _initialise(detector, recipe, source, out, console)
+        start(out, recipe, _initialise(detector, recipe, source, console))
     state = build_state(recipe, detector, chosen)
     journal = Journal(out / METRICS)
     if checkpoint is not None:
         restore(state, checkpoint)
-        console.say(f"resuming {out} after step {state.step}")
+        console.say(f"resuming {out} after step {state.step} of {steps}")
     journal.rewind(state.step)
+    before = _spent_s(journal, recipe.train.batch)
     write_text(out / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
     _tell_plan(recipe, detector, steps, len(splits.train), chosen, console)
     began = time.perf_counter()
     scored = _fit(recipe, state, splits, steps, chosen, out, journal, console)
-    elapsed = time.perf_counter() - began
+    elapsed = before + time.perf_counter() - began
+    if scored is None and splits.val is not None:  # resumed after its last evaluation
+        scored = score_model(state.model, recipe, splits.val, chosen, console)
     training_curves(journal.read(), out / "curves.png")
     if scored is not None and splits.val is not None:
         save_scored(scored, splits.val, out / "eval" / "last")
@@ -142,24 +144,33 @@ def _fit(
     def better(state: TrainState, ap: Mapping[str, Any]) -> None:
         save_weights(run / "best", state, files, ap)
 
+    saved = spread(recipe.train.saves, steps)
+    # a resumed run must find its journal complete up to the step it starts from
+    logged = saved | set(range(0, steps, recipe.train.log_every))
     every: list[tuple[When, Action]] = []
     with console.training(steps, start=state.step, every=recipe.train.log_every) as progress:
-        every.append((every_step, Means(journal, progress, recipe.train.log_every, steps).add))
+        every.append((every_step, Means(journal, progress, at(logged)).add))
         if splits.val is not None:
             action = evaluation(recipe, splits.val, device, journal, console, better, found)
             every.append((at(spread(recipe.train.evals, steps)), action))
-        every.append((at(spread(recipe.train.saves, steps)), save))
+        every.append((at(saved), save))
         batches = step_batches(recipe, splits.train, device, state.step, steps)
         fit(state, batches, build_step(recipe, steps, device), every)
     return found[-1] if found else None
 
 
-def _with_absolute_root(recipe: Recipe) -> Recipe:
+def _spent_s(journal: Journal, batch: int) -> float:
+    """Seconds that earlier parts of the run took, by its journal."""
+    records = journal.read()
+    trained = (r["step_s"] * r["images"] / batch for r in records if r["event"] == "train")
+    return sum(trained) + sum(r["eval_s"] for r in records if r["event"] == "eval")
+
+
+def _with_absolute_paths(recipe: Recipe) -> Recipe:
     """The run folder must find its data from any working folder."""
-    if recipe.data.root is None:
-        return recipe
-    root = str(Path(recipe.data.root).expanduser().absolute())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+    given = {key: getattr(recipe.data, key) for key in PATHS}
+    absolute = {key: str(Path(p).expanduser().absolute()) for key, p in given.items() if p}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
 
 
 def _read_splits(recipe: Recipe) -> Splits:
@@ -172,12 +183,12 @@ def _read_splits(recipe: Recipe) -> Splits:
 
 
 def _initialise(
-    detector: MaskRCNN, recipe: Recipe, source: Source | None, run: Path, console: Console
-) -> None:
+    detector: MaskRCNN, recipe: Recipe, source: Source | None, console: Console
+) -> dict[str, Any] | None:
+    """Load the weights of `source`; the record of what became of them, None without any."""
     if source is None:
         console.say("weights: random; MIMDet is meant to start from MAE (init.weights is null)")
-        write_text(run / WEIGHTS, "null\n")
-        return
+        return None
     maps = detector.backbone.key_maps
     if source.format not in maps:
         raise RecipeError(
@@ -192,8 +203,7 @@ def _initialise(
         console.say(line)
     if source.licence:
         console.say(f"  licence: {source.licence}")
-    record = {**report.to_json(), "lines": report.lines(), "licence": source.licence}
-    write_text(run / WEIGHTS, json.dumps(record, indent=1) + "\n")
+    return {**report.to_json(), "lines": report.lines(), "licence": source.licence}
 
 
 def _tell_data(splits: Splits, console: Console) -> None:

@@ -1,6 +1,9 @@
 """Read the tensors of a weights file without running anything that it may contain."""
 
 import pickle
+import re
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mimdet_cli.errors import WeightsError
+
+# What unpickling a damaged file may raise, besides UnpicklingError.
+DAMAGE = (
+    RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, ImportError,
+    TypeError, AssertionError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
@@ -22,7 +31,7 @@ def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if unwrap is not None and isinstance(state.get(unwrap), dict):
         state = state[unwrap]
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(
             "the file holds no tensors.",
@@ -42,14 +51,20 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # torch can map zip archives into memory, but not its format of before 1.6
+        state = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
     except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted is None:
+            raise _damaged(path, ValueError("it is no file that torch.save made")) from error
         raise WeightsError(
-            "the file asks to run code while it is opened, and was refused.",
+            f"the file asks to run code while it is opened ({wanted[1]}), and was refused.",
             where=str(path),
             fix="use a file of plain tensors, best in safetensors form.",
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
     if not isinstance(state, dict):
         raise WeightsError(
@@ -61,8 +76,9 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
     return WeightsError(
-        f"the file cannot be read: {str(error).splitlines()[0]}",
+        f"the file cannot be read: {reason.rstrip('.')}.",
         where=f"{path}, {path.stat().st_size:,} bytes",
         fix="fetch it again; it is damaged or cut short.",
     )

@@ -1,0 +1,72 @@
+"""Help, version and completion answer without torch, in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERBS = sorted(text.stem for text in (Path(__file__).parent / "help").glob("*.txt"))
+HEAVY = "{'torch', 'torchvision', 'numpy', 'pycocotools', 'timm', 'matplotlib', 'PIL'}"
+ASK = f"import sys; from mimdet_cli.main import main; code = main(); print({HEAVY} & set(sys.modules)); sys.exit(code)"  # noqa: E501
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", ASK, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_does_not_import_torch(verb):
+    done = run(*([] if verb == "mimdet" else verb.split("-")), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: mimdet")
+    assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--version",),
+        ("recipe", "ls"),
+        ("recipe", "show", "base_50pct"),
+        ("recipe", "schema"),
+        ("train", "demo", "--set", "seed=x"),
+    ],
+)
+def test_what_needs_no_model_does_not_import_torch(arguments):
+    assert run(*arguments).stdout.endswith("set()\n")
+
+
+def test_completion_knows_the_shipped_recipes():
+    words = "mimdet train base_1"
+    done = subprocess.run(
+        [sys.executable, "-m", "mimdet_cli"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={
+            **os.environ,
+            "_MIMDET_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": "2",
+        },
+    )
+    assert done.stdout.split() == ["base_12pct", "base_100pct"]
+
+
+def test_reader_that_stops_early_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m mimdet_cli recipe schema --backbone mimdet | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")
