@@ -24,7 +24,8 @@ from heads.settings import HeadSettings
 class MaskRCNN(nn.Module):
     """Backbone, region proposal network, box head and mask head.
 
-    `pixel_mean` and `pixel_std` are those of red, green and blue on the 0-255 scale.
+    `pixel_mean` and `pixel_std` are those of red, green and blue on the 0-255 scale. Padding is
+    zero after normalisation, or grey of level `pad` before it (Li et al. 2021).
     """
 
     pixel_mean: Tensor
@@ -37,8 +38,10 @@ class MaskRCNN(nn.Module):
         settings: HeadSettings,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
+        pad: int | None = None,
     ) -> None:
         super().__init__()
+        self.pad = pad
         channels = _common_channels(backbone)
         strides = [level.stride for level in backbone.levels]
         self.backbone = backbone
@@ -67,10 +70,12 @@ class MaskRCNN(nn.Module):
         return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], truth)
 
     def prepare(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Normalise and zero-pad: one batch (B, 3, H, W) and the true sizes (B, 2)."""
+        """Normalise and pad: one batch (B, 3, H, W) and the true sizes (B, 2)."""
         shapes = [(image.shape[1], image.shape[2]) for image in images]
         height, width = canvas(shapes, self.backbone.padding)
         batch = self.pixel_mean.new_zeros(len(images), 3, height, width)
+        if self.pad is not None:
+            batch += (self.pad - self.pixel_mean) / self.pixel_std
         for place, image in zip(batch, images, strict=True):
             image = image.to(batch.device, non_blocking=True)
             normal = (image - self.pixel_mean) / self.pixel_std

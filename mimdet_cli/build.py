@@ -67,7 +67,12 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     seed_weights(recipe.seed)
     backbone = kind.from_options(kind.Options.model_validate(chosen))
     return MaskRCNN(
-        backbone, classes, HeadSettings(**settings), recipe.data.pixel_mean, recipe.data.pixel_std
+        backbone,
+        classes,
+        HeadSettings(**settings),
+        recipe.data.pixel_mean,
+        recipe.data.pixel_std,
+        recipe.data.pad,
     )
 
 

@@ -55,6 +55,13 @@ class Polygons:
             tuple(ring - corner for ring in clipped if len(ring) >= 3 and ring_area(ring) > 0)
         )
 
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The box x0, y0, x1, y1 around all rings; without sides where nothing is left."""
+        if self.is_empty():
+            return (0.0, 0.0, 0.0, 0.0)
+        points = np.concatenate(self.rings)
+        return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+
     def _map(self, factor: Ring, offset: Ring) -> Self:
         return type(self)(tuple(ring * factor + offset for ring in self.rings))
 
@@ -88,6 +95,11 @@ class BitPatch:
     def is_empty(self) -> bool:
         """Whether no pixel is set."""
         return self.width == 0
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The box x0, y0, x1, y1 around the set pixels; without sides where there is none."""
+        x, y = float(self.x), float(self.y)
+        return (x, y, x + self.width, y + self.height)
 
     def flip_horizontal(self, width: int) -> Self:
         """Left becomes right in an image of this width."""

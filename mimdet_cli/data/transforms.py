@@ -8,14 +8,13 @@ filter on 8-bit pixels, as detectron2 does: another filter costs released weight
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
+from mimdet_cli.data.jitter import jittered, padded
 from mimdet_cli.data.mask_shapes import Window
+from mimdet_cli.data.pixels import Pixels, resize_pixels
 from mimdet_cli.data.truth import Truth
 from mimdet_cli.recipe.schema import Crop, Data
 
-Pixels = NDArray[np.uint8]
 Pair = tuple[Pixels, Truth]
 
 
@@ -31,13 +30,6 @@ def resize_shape(height: int, width: int, short: int, longest: float = math.inf)
     return max(1, int(sides[0] + 0.5)), max(1, int(sides[1] + 0.5))
 
 
-def resize_pixels(image: Pixels, height: int, width: int) -> Pixels:
-    """The image (h, w, 3) at another size."""
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
 class TrainTransform:
     """Random flips, crop and size; all that is random comes from the generator given."""
 
@@ -46,16 +38,27 @@ class TrainTransform:
 
     def __call__(self, image: Pixels, truth: Truth, rng: np.random.Generator) -> Pair:
         """Image (h, w, 3) and truth after all steps; instances that are gone are left out."""
-        if rng.random() < self.data.flip:
-            image, truth = image[:, ::-1], truth.flip_horizontal(image.shape[1])
-        if rng.random() < self.data.vertical_flip:
-            image, truth = image[::-1], truth.flip_vertical(image.shape[0])
+        jitter = self.data.jitter
+        if jitter is not None and self.data.pad is not None:
+            # Li et al. 2021 pads before it flips, so that padding may lie on either side.
+            image, truth = jittered(image, truth, jitter, rng)
+            image = padded(image, jitter.size, self.data.pad)
+            return _visible(*self._flip(image, truth, rng))
+        image, truth = self._flip(image, truth, rng)
+        if jitter is not None:
+            return _visible(*jittered(image, truth, jitter, rng))
         crop = self.data.crop
         if crop is not None and rng.random() < crop.probability:
             image, truth = _random_crop(image, truth, crop, rng)
         short = int(rng.choice(self.data.short_side))
-        image, truth = _resize(image, truth, short, self.data.max_side)
-        return image, truth.visible()
+        return _visible(*_resize(image, truth, short, self.data.max_side))
+
+    def _flip(self, image: Pixels, truth: Truth, rng: np.random.Generator) -> Pair:
+        if rng.random() < self.data.flip:
+            image, truth = image[:, ::-1], truth.flip_horizontal(image.shape[1])
+        if rng.random() < self.data.vertical_flip:
+            image, truth = image[::-1], truth.flip_vertical(image.shape[0])
+        return image, truth
 
 
 class EvalTransform:
@@ -71,6 +74,10 @@ class EvalTransform:
     def __call__(self, image: Pixels) -> Pixels:
         """The resized image (h, w, 3)."""
         return resize_pixels(image, *self.shape(*image.shape[:2]))
+
+
+def _visible(image: Pixels, truth: Truth) -> Pair:
+    return image, truth.visible()
 
 
 def _resize(image: Pixels, truth: Truth, short: int, longest: float) -> Pair:

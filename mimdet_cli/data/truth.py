@@ -52,6 +52,12 @@ class Truth:
         masks = None if self.masks is None else self.masks.crop(window)
         return replace(self, boxes=boxes, masks=masks)
 
+    def around_masks(self) -> Self:
+        """Boxes drawn anew around what is left of each mask; as they are where there are none."""
+        if self.masks is None or not len(self):
+            return self
+        return replace(self, boxes=np.array([shape.bounds() for shape in self.masks.shapes]))
+
     def visible(self) -> Self:
         """Only the instances whose box has two sides and whose mask is not gone."""
         keep = (self.boxes[:, 2:] - self.boxes[:, :2] > SMALLEST_SIDE).all(axis=1)

@@ -83,6 +83,15 @@ class Crop(Section):
     """Smallest and largest side of the window; height and width are drawn separately."""
 
 
+class Jitter(Section):
+    """Large-scale jitter: a drawn size, then a cut to the canvas (ViTDet, Li et al. 2021)."""
+
+    scale: tuple[Positive, Positive] = (0.1, 2.0)
+    """Smallest and largest size of the image, in canvas sides."""
+    size: Count = 1024
+    """Side of the canvas in pixels."""
+
+
 class Data(Section):
     """Where images and annotations are, and what happens to an image on its way to the network."""
 
@@ -110,6 +119,10 @@ class Data(Section):
     """Probability of a vertical flip, for images without an upright direction."""
     crop: Crop | None = None
     """Random resize and crop before the final resize; null switches it off."""
+    jitter: Jitter | None = None
+    """Large-scale jitter in place of `short_side` and `crop` in training; null switches it off."""
+    pad: Annotated[int, Field(ge=0, le=255)] | None = None
+    """Grey level that fills an image's canvas; null fills with zeros after normalisation."""
     skip_empty: bool = True
     """Leave images without a usable annotation out of training."""
     group_by_aspect: bool = True
@@ -120,6 +133,12 @@ class Data(Section):
     """Standard deviation of red, green and blue on the 0-255 scale, divided out."""
     workers: Annotated[int, Field(ge=0)] = 4
     """Processes that read images; 0 reads in the training process."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_crop(self) -> Self:
+        if self.crop is not None and self.jitter is not None:
+            raise ValueError("data.crop and data.jitter exclude each other; set one to null")
+        return self
 
 
 class Train(Section):
