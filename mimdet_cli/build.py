@@ -17,6 +17,7 @@ from mimdet_cli import plugins
 from mimdet_cli.data.coco import CocoSplit, find_split, load_split
 from mimdet_cli.data.loader import train_loader
 from mimdet_cli.data.sample import Batch
+from mimdet_cli.engine.freeze import freeze
 from mimdet_cli.engine.optim import build_optimizer
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
 from mimdet_cli.engine.seed import seed_weights
@@ -66,7 +67,7 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     kind = backbone_class(recipe.backbone.name)
     seed_weights(recipe.seed)
     backbone = kind.from_options(kind.Options.model_validate(chosen))
-    return MaskRCNN(
+    detector = MaskRCNN(
         backbone,
         classes,
         HeadSettings(**settings),
@@ -74,6 +75,8 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
         recipe.data.pixel_std,
         recipe.data.pad,
     )
+    freeze(detector, recipe.train.freeze)
+    return detector
 
 
 def _alone(norm: str) -> str:

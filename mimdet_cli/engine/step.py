@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from backbones.contract import Backbone
 from mimdet_cli.data.sample import Batch
+from mimdet_cli.engine.freeze import to_training_mode
 from mimdet_cli.engine.optim import set_lr
 from mimdet_cli.engine.schedule import Schedule
 from mimdet_cli.engine.seed import seed_step
@@ -19,10 +21,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step did: its losses, learning rate, gradient norm (None unless clipped)."""
+    """What one step did: its losses, learning rate, gradient norm (None unless clipped).
+
+    `tokens` are those that the encoder saw, of how many (None where the backbone sees all).
+    """
 
     step: int
     images: int
+    tokens: tuple[int, int] | None
     losses: dict[str, float]
     lr: float
     grad_norm: float | None
@@ -49,8 +55,9 @@ class Step:
         seed_step(self.seed, state.step)
         lr = self.lr * self.schedule(state.step)
         set_lr(state.optimizer, lr)
-        state.model.train()
+        to_training_mode(state.model)
         totals: dict[str, Tensor] = {}
+        tokens: list[tuple[int, int]] = []
         for part in parts:
             losses = self._losses(state, part)
             loss = torch.stack(list(losses.values())).sum()
@@ -58,6 +65,8 @@ class Step:
                 shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
                 raise diverged(f"the loss ({shown}) is", state.step, [part])
             torch.autograd.backward(state.scaler.scale(loss / len(parts)))
+            if (seen := _tokens(state.model)) is not None:
+                tokens.append(seen)
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
         norm = self._update(state, parts)
@@ -66,6 +75,7 @@ class Step:
         return StepReport(
             step=state.step,
             images=sum(len(part.samples) for part in parts),
+            tokens=total(tokens),
             losses=dict(zip(totals, values, strict=True)),
             lr=lr,
             grad_norm=norm,
@@ -94,6 +104,17 @@ class Step:
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         return norm
+
+
+def _tokens(model: nn.Module) -> tuple[int, int] | None:
+    backbone = model.get_submodule("backbone")
+    assert isinstance(backbone, Backbone)
+    return backbone.tokens
+
+
+def total(tokens: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Sums of (seen, of how many); None of nothing."""
+    return (sum(seen for seen, _ in tokens), sum(of for _, of in tokens)) if tokens else None
 
 
 def diverged(what: str, step: int, parts: Sequence[Batch]) -> DivergedError:

@@ -160,6 +160,8 @@ class Train(Section):
     """Keep convolution weights and maps in channels-last memory order (faster on most machines)."""
     clip: Positive | None = None
     """Largest gradient norm; null does not clip."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of full parameter names that do not learn, such as `backbone\\.encoder\\..*`."""
     evals: Annotated[int, Field(ge=0)] = 1
     """Times the val split is scored during training, evenly spread, the last time at the end."""
     saves: Count = 1
