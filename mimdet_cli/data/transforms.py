@@ -51,7 +51,10 @@ class TrainTransform:
         if crop is not None and rng.random() < crop.probability:
             image, truth = _random_crop(image, truth, crop, rng)
         short = int(rng.choice(self.data.short_side))
-        return _visible(*_resize(image, truth, short, self.data.max_side))
+        image, truth = _resize(image, truth, short, self.data.max_side)
+        if self.data.largest is not None:
+            image, truth = _cut(image, truth, (self.data.largest, self.data.largest), rng)
+        return _visible(image, truth)
 
     def _flip(self, image: Pixels, truth: Truth, rng: np.random.Generator) -> Pair:
         if rng.random() < self.data.flip:
@@ -89,7 +92,12 @@ def _resize(image: Pixels, truth: Truth, short: int, longest: float) -> Pair:
 def _random_crop(image: Pixels, truth: Truth, crop: Crop, rng: np.random.Generator) -> Pair:
     """Resize to a drawn short side without limit, then cut a window of drawn size and place."""
     image, truth = _resize(image, truth, int(rng.choice(crop.short_side)), math.inf)
-    height, width = (_draw_side(side, crop.size, rng) for side in image.shape[:2])
+    return _cut(image, truth, crop.size, rng)
+
+
+def _cut(image: Pixels, truth: Truth, limits: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A window at a random place, each side drawn between `limits` or all of a shorter image."""
+    height, width = (_draw_side(side, limits, rng) for side in image.shape[:2])
     y = int(rng.integers(image.shape[0] - height, endpoint=True))
     x = int(rng.integers(image.shape[1] - width, endpoint=True))
     window = Window(x, y, width, height)

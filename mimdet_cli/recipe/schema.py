@@ -119,6 +119,8 @@ class Data(Section):
     """Probability of a vertical flip, for images without an upright direction."""
     crop: Crop | None = None
     """Random resize and crop before the final resize; null switches it off."""
+    largest: Count | None = None
+    """Training images are cut to at most this side, at a random place, after resizing."""
     jitter: Jitter | None = None
     """Large-scale jitter in place of `short_side` and `crop` in training; null switches it off."""
     pad: Annotated[int, Field(ge=0, le=255)] | None = None

@@ -79,3 +79,14 @@ def test_a_grey_canvas_is_filled_before_the_flip():
     assert out.shape == (128, 128, 3)
     assert (out[:, 0] == 128).all()  # the padding at the right lies left after the flip
     assert padded(image, 256, 7)[-1, -1].tolist() == [7, 7, 7]
+
+
+def test_a_resized_image_is_cut_to_the_largest_side_allowed():
+    data = Data(short_side=(100,), max_side=1000, largest=120, flip=0.0)
+    places = set()
+    for seed in range(20):
+        image, truth = scene()
+        out, _ = TrainTransform(data)(image, truth, np.random.default_rng(seed))
+        assert out.shape == (100, 120, 3)
+        places.add(int(out[:, :, 0].any(axis=0).argmax()))
+    assert len(places) > 5
