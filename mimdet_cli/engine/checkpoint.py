@@ -64,7 +64,7 @@ def is_whole(folder: Path) -> bool:
     """Whether the manifest is there and every file it lists has its size."""
     try:
         files = read_manifest(folder)["files"]
-    except (WeightsError, KeyError):
+    except (WeightsError, KeyError, TypeError):
         return False
     sizes = {p.name: p.stat().st_size for p in folder.iterdir()}
     return all(sizes.get(name) == entry["bytes"] for name, entry in files.items())

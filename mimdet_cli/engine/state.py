@@ -23,16 +23,23 @@ class TrainState:
         for name, parameter in self.model.named_parameters():
             for key in MOMENTS:
                 if key in (moments := self.optimizer.state.get(parameter, {})):
-                    tensors[f"{name}.{key}"] = moments[key]
+                    tensors[f"{name}.{key}"] = moments[key].contiguous()
         return tensors
 
     def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `optimizer_tensors` gave, onto each parameter's device."""
+        """Restore what `optimizer_tensors` gave, on each parameter's device and in its layout."""
         for name, parameter in self.model.named_parameters():
             moments = {
-                key: tensors[f"{name}.{key}"].to(parameter.device)
+                key: _laid_out_as(parameter, tensors[f"{name}.{key}"])
                 for key in MOMENTS
                 if f"{name}.{key}" in tensors
             }
             if moments:
                 self.optimizer.state[parameter] = moments
+
+
+def _laid_out_as(parameter: nn.Parameter, stored: Tensor) -> Tensor:
+    """The fused optimizer walks a parameter and its moments through memory side by side."""
+    if stored.shape != parameter.shape:
+        return stored.to(parameter.device)  # the step count
+    return torch.empty_like(parameter).copy_(stored)
