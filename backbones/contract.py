@@ -66,10 +66,12 @@ class Backbone(nn.Module, ABC):
 
     contract: ClassVar[int] = CONTRACT_VERSION
     Options: ClassVar[type[BackboneOptions]]
-    parameter_rules: ClassVar[tuple[ParameterRule, ...]] = ()
 
     levels: tuple[Level, ...]
     padding: Padding
+    tokens: tuple[int, int] | None = None
+    """Tokens that the encoder saw in the last forward pass, and how many there were, over the
+    batch; None for a backbone that leaves none out."""
 
     @classmethod
     @abstractmethod
@@ -79,6 +81,11 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         """Pyramid maps by level name, largest first."""
+
+    @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """How parameters learn, by name; what no rule names is a task layer."""
+        return ()
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:

@@ -1,39 +1,50 @@
 """MIMDet: a MAE-pre-trained ViT that sees a random share of the tokens, and a hybrid pyramid.
 
 Paper: Fang et al., "Unleashing Vanilla Vision Transformer with Masked Image Modeling for Object
-Detection", ICCV 2023 (arXiv:2204.02964), section 3 and figure 2.
+Detection", ICCV 2023 (arXiv:2204.02964), section 3 and figure 2. The options of its ablations:
+tables 1 and 3 (ratios, sampling), 5 (stem), 6 (fill), 7 (decoder layers), 8 (input, pyramid).
 
 Shapes, for B images of H x W pixels, N = H/16 * W/16 tokens of width D, K of them kept:
     stem     (B, D/4, H/4, W/4), (B, D/2, H/8, W/8), tokens (B, D, H/16, W/16)
     encoder  (B, K, D) in the order of sampling
     decoder  (B, N, E) in raster order, E the decoder's width
     p2..p5   (B, C, H/s, W/s) with s = 4, 8, 16, 32
+Without a decoder E is D, and the encoder's output goes to p4 and p5 in its place.
 
 Differs from upstream (github.com/hustvl/MIMDet, fb0aaa1): the whole input is not permuted when
 every token is kept, which changes nothing but the order of sums; and the projection of the stem's
-features is computed for the unsampled tokens alone, the only ones it fills.
+features is computed for the unsampled tokens alone, the only ones it fills. Grid sampling, the
+ConvNeXt stem, windows and the pyramid of the ViT's own maps are in the paper, not in that code.
+The last row of table 8 says neither which maps it takes nor how they grow; here they are those of
+Li et al. 2021, the first quarter's for stride 4 and the second's for stride 8, by deconvolutions of
+width D: 120,734,800 parameters (paper: 120 M), where the row before has 113,407,312 (113 M).
 """
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Collection, Mapping
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.convnext_stem import convnext_to_stem
 from backbones.key_maps.mae import mae_to_mimdet
 from backbones.key_maps.mimdet_release import release_to_mimdet
 from backbones.key_maps.rename import KeyMap
+from backbones.layers.block import apply_block, drop_rates, quarter_ends
 from backbones.layers.conv_stem import ConvStem
+from backbones.layers.convnext_stem import ConvNeXtStem
 from backbones.layers.fpn import FPN
-from backbones.layers.pos_embed import resize_table, sine_cosine_table
+from backbones.layers.mae_blocks import blocks, initialise, position_table, window_blocks
+from backbones.layers.pos_embed import resize_table
+from backbones.layers.raised_maps import RaisedMaps
 from backbones.layers.sampling import (
+    GRID_RATIOS,
     Order,
+    grid_order,
+    grid_pattern,
     kept_count,
     put_back,
     random_order,
@@ -42,6 +53,7 @@ from backbones.layers.sampling import (
 )
 
 PATCH = 16
+STEMS: dict[str, type[ConvStem | ConvNeXtStem]] = {"naive": ConvStem, "convnext": ConvNeXtStem}
 
 
 class MIMDetOptions(BackboneOptions):
@@ -63,20 +75,26 @@ class MIMDetOptions(BackboneOptions):
     """Width of the decoder's tokens."""
     decoder_heads: Annotated[int, Field(ge=1)] = 16
     """Attention heads of a decoder block."""
-    decoder_layers: Annotated[int, Field(ge=1)] = 4
-    """Decoder blocks; the first ones of MAE's eight (Table 7)."""
+    decoder_layers: Annotated[int, Field(ge=0)] = 4
+    """Decoder blocks, the first ones of MAE's eight (Table 7); 0 leaves the whole decoder out."""
     train_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the tokens that the encoder sees in training (Table 1)."""
     eval_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the tokens that the encoder sees in evaluation."""
-    sampling: Literal["random"] = "random"
-    """How the kept tokens are chosen."""
+    sampling: Literal["random", "grid"] = "random"
+    """How the kept tokens are chosen: anew for each image, or by a regular pattern (Table 3)."""
+    input: Literal["sampled", "windows"] = "sampled"
+    """What an encoder block attends to: the sampled tokens, or all of them window by window."""
+    window: Annotated[int, Field(ge=1)] = 7
+    """Side in tokens of the windows of `input: windows` (Table 8)."""
     fill: Literal["stem", "mask"] = "stem"
     """What stands in for unsampled tokens: projected stem features or one learned vector."""
     p5: Literal["max", "mean"] = "max"
     """How stride 32 is made from stride 16: the released code's max, or the paper's mean."""
-    stem: Literal["naive"] = "naive"
-    """Convolutional stem; naive is the paper's default of four plain stages."""
+    stem: Literal["naive", "convnext"] = "naive"
+    """Convolutional stem: four plain stages, or ConvNeXt's first two (Table 5)."""
+    pyramid: Literal["hybrid", "vit"] = "hybrid"
+    """Where strides 4 and 8 come from: the stem, or maps from within the encoder (Table 8)."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
     norm: Literal["BN", "SyncBN", "LN", "GN", "none"] = "BN"
@@ -85,49 +103,88 @@ class MIMDetOptions(BackboneOptions):
     """Recompute the blocks in the backward pass: less memory, about a third more time."""
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        for width, heads in ((self.width, self.heads), (self.decoder_width, self.decoder_heads)):
-            if width % heads:
-                raise ValueError(f"a width of {width} does not divide by {heads} attention heads")
+    def _fits(self) -> Self:
+        found = [*unfit_widths(self), *unfit_ratios(self)]
+        if self.pyramid == "vit" and self.depth % 4:
+            found.append(
+                f"'backbone.pyramid' vit takes the encoder's maps by quarters: 'backbone.depth' "
+                f"{self.depth} has to divide by 4"
+            )
+        if self.input == "windows" and self.window > self.grid:
+            found.append(
+                f"'backbone.window' {self.window} is larger than the grid of {self.grid} x "
+                f"{self.grid} tokens ('backbone.grid'): use at most {self.grid}"
+            )
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
 
-def blocks(width: int, heads: int, rates: list[float], eps: float) -> nn.ModuleList:
-    """Pre-norm transformer blocks, one per stochastic-depth rate."""
-    norm: Any = partial(nn.LayerNorm, eps=eps)  # timm asks for a class, takes any callable
-    return nn.ModuleList(
-        Block(width, heads, qkv_bias=True, drop_path=rate, norm_layer=norm) for rate in rates
-    )
+def unfit_widths(options: MIMDetOptions) -> list[str]:
+    """What is wrong with the numbers of attention heads."""
+    used = [(options.width, options.heads)]
+    if options.decoder_layers:
+        used.append((options.decoder_width, options.decoder_heads))
+    return [
+        f"a width of {width} does not divide by {heads} attention heads"
+        for width, heads in used
+        if width % heads
+    ]
 
 
-def position_table(width: int, grid: int) -> nn.Parameter:
-    """Frozen sine-cosine positions, stored with the weights as MAE does."""
-    return nn.Parameter(sine_cosine_table(width, grid), requires_grad=False)
-
-
-def initialise(module: nn.Module) -> None:
-    """MAE's initial values: Xavier-uniform matrices, zero biases; norms are ones and zeros."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+def unfit_ratios(options: MIMDetOptions) -> list[str]:
+    """What is wrong with the shares of tokens, in training or in evaluation."""
+    ratios = {name: getattr(options, name) for name in ("train_ratio", "eval_ratio")}
+    needs_all = {
+        "'backbone.decoder_layers' 0": options.decoder_layers == 0,
+        "'backbone.input' windows": options.input == "windows",
+        "'backbone.pyramid' vit": options.pyramid == "vit",
+    }
+    whole = [what for what, holds in needs_all.items() if holds]
+    partial = [f"'backbone.{name}' {ratio:g}" for name, ratio in ratios.items() if ratio < 1]
+    if whole and partial:
+        verb = "needs" if len(whole) == 1 else "need"
+        return [
+            f"{' and '.join(whole)} {verb} every token: set 'backbone.train_ratio' and "
+            f"'backbone.eval_ratio' to 1, not {' and '.join(partial)}"
+        ]
+    if options.sampling == "random":
+        return []
+    allowed = ", ".join(f"{ratio:g}" for ratio in GRID_RATIOS)
+    return [
+        f"'backbone.{name}' {ratio:g} is no regular pattern: with 'backbone.sampling' grid use "
+        f"one of {allowed}"
+        for name, ratio in ratios.items()
+        if ratio not in GRID_RATIOS
+    ]
 
 
 class Encoder(nn.Module):
-    """Plain ViT blocks over the kept tokens."""
+    """Plain ViT blocks over the kept tokens, or over the whole grid in windows."""
 
     def __init__(self, options: MIMDetOptions) -> None:
         super().__init__()
-        last = max(1, options.depth - 1)
-        rates = [options.drop_path * i / last for i in range(options.depth)]
+        rates = drop_rates(options.drop_path, options.depth)
         self.pos_embed = position_table(options.width, options.grid)
-        self.blocks = blocks(options.width, options.heads, rates, options.norm_eps)
+        sizes = (options.width, options.heads, rates, options.norm_eps)
+        windows = options.input == "windows"
+        self.blocks = window_blocks(*sizes, options.window) if windows else blocks(*sizes)
         self.norm = nn.LayerNorm(options.width, eps=options.norm_eps)
         self.checkpoint_activations = options.checkpoint_activations
         self.apply(initialise)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Encoded tokens, (B, K, D) in and out."""
-        return self.norm(run(self.blocks, tokens, self.checkpoint_activations))
+        """Encoded tokens, (B, K, D) in and out; with windows (B, h, w, D)."""
+        return self.outputs(tokens)[-1]
+
+    def outputs(self, tokens: Tensor, after: Collection[int] = ()) -> list[Tensor]:
+        """What the blocks `after` give, in their order, and last the encoded tokens."""
+        found = []
+        for i, block in enumerate(self.blocks):
+            tokens = apply_block(block, tokens, recompute=self.checkpoint_activations)
+            if i in after:
+                found.append(tokens)
+        return [*found, self.norm(tokens)]
 
 
 class Decoder(nn.Module):
@@ -152,7 +209,9 @@ class Decoder(nn.Module):
 
     def forward(self, filled: Tensor, positions: Tensor) -> Tensor:
         """Decoded tokens, (B, N, E) in and out; `positions` is (1, N, E)."""
-        tokens = run(self.blocks, filled + positions, self.checkpoint_activations)
+        tokens = filled + positions
+        for block in self.blocks:
+            tokens = apply_block(block, tokens, recompute=self.checkpoint_activations)
         return self.norm(tokens)
 
     def fill(self, stem_tokens: Tensor) -> Tensor:
@@ -162,37 +221,27 @@ class Decoder(nn.Module):
         return self.mask_token.expand(*stem_tokens.shape[:2], -1)
 
 
-def run(layers: nn.ModuleList, tokens: Tensor, recompute: bool) -> Tensor:
-    """Tokens through all layers, with or without keeping activations for the backward pass."""
-    for layer in layers:
-        if recompute and torch.is_grad_enabled():
-            tokens = checkpoint(layer, tokens, use_reentrant=False)
-        else:
-            tokens = layer(tokens)
-    return tokens
+def to_grid(tokens: Tensor, h: int, w: int) -> Tensor:
+    """Tokens (B, N, E) in raster order as a map (B, E, h, w)."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, h, w)
 
 
 class MIMDet(Backbone):
     """Convolutional stem, sampled encoder, decoder, and a pyramid over stem and decoder maps."""
 
     Options = MIMDetOptions
-    parameter_rules: ClassVar[tuple[ParameterRule, ...]] = (
-        ParameterRule(r"stem\..*", rate="plain"),
-        ParameterRule(r"encoder\..*", rate="pretrained"),
-    )
     padding = Padding(multiple=32)
 
     def __init__(self, options: MIMDetOptions) -> None:
         super().__init__()
         self.options = options
-        self.stem = ConvStem(options.width)
+        self.stem = STEMS[options.stem](options.width)
         self.encoder = Encoder(options)
-        self.decoder = Decoder(options)
-        self.fpn = FPN(
-            [*self.stem.channels, options.decoder_width, options.decoder_width],
-            options.channels,
-            options.norm,
-        )
+        self.decoder = Decoder(options) if options.decoder_layers else None
+        self.raised = RaisedMaps(options.width) if options.pyramid == "vit" else None
+        fine = (options.width, options.width) if self.raised else self.stem.channels
+        coarse = options.decoder_width if self.decoder else options.width
+        self.fpn = FPN([*fine, coarse, coarse], options.channels, options.norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         self.order: Order = random_order
 
@@ -203,13 +252,23 @@ class MIMDet(Backbone):
         return cls(options)
 
     @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """The stem learns at the plain rate, the encoder as pre-trained, the rest as task."""
+        return (
+            ParameterRule(r"stem\..*", rate="plain"),
+            ParameterRule(r"encoder\..*", rate="pretrained"),
+        )
+
+    @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        stem_filled = self.options.fill == "stem"
-        return {
-            "mae": mae_to_mimdet(self.options.decoder_layers, stem_filled),
-            "mimdet_release": release_to_mimdet(),
-        }
+        chosen = self.options
+        maps = {"mae": mae_to_mimdet(chosen.decoder_layers, chosen.fill == "stem")}
+        if chosen.stem == "convnext":
+            return maps | {"convnext_stem": convnext_to_stem()}
+        if self.decoder is None or self.raised is not None:
+            return maps  # no detector of that shape was released
+        return maps | {"mimdet_release": release_to_mimdet()}
 
     @property
     def depth(self) -> int:
@@ -230,21 +289,47 @@ class MIMDet(Backbone):
         h, w = token_map.shape[-2:]
         tokens = token_map.flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, N, D)
         positions = resize_table(self.encoder.pos_embed, h, w)  # (1, N, D)
-        ratio = self.options.train_ratio if self.training else self.options.eval_ratio
-        keep = kept_count(h * w, ratio)
-        if keep == h * w:
-            filled = self.decoder.embed(self.encoder(tokens + positions))  # (B, N, E)
+        order, keep = self.draw(sizes, h, w)
+        self.tokens = (len(images) * keep, len(images) * h * w)
+        if order is None:
+            *within, encoded = self.encode_all(tokens + positions, h, w)
+            filled = encoded if self.decoder is None else self.decoder.embed(encoded)  # (B, N, E)
         else:
-            order = self.order(valid_tokens(sizes, h, w, PATCH))  # (B, N)
-            filled = self.encode_sampled(tokens, positions, order, keep)
-        decoded = self.decoder(filled, resize_table(self.decoder.pos_embed, h, w))
-        stride16 = decoded.transpose(1, 2).unflatten(2, (h, w))  # (B, N, E) -> (B, E, h, w)
+            within, filled = [], self.encode_sampled(tokens, positions, order, keep)
+        if self.decoder is not None:
+            filled = self.decoder(filled, resize_table(self.decoder.pos_embed, h, w))
+        if self.raised is not None:
+            stride4, stride8 = self.raised(*(to_grid(x, h, w) for x in within))
+        stride16 = to_grid(filled, h, w)
         pool = F.max_pool2d if self.options.p5 == "max" else F.avg_pool2d
         maps = self.fpn([stride4, stride8, stride16, pool(stride16, 2)])
         return {level.name: x for level, x in zip(self.levels, maps, strict=True)}
 
+    def draw(self, sizes: Tensor, h: int, w: int) -> tuple[Tensor | None, int]:
+        """The order of each image's tokens, (B, N), None where all are kept; how many are kept."""
+        ratio = self.options.train_ratio if self.training else self.options.eval_ratio
+        grid = self.options.sampling == "grid"
+        pattern = grid_pattern(h, w, ratio) if grid else None
+        keep = kept_count(h * w, ratio) if pattern is None else int(pattern.sum())
+        if keep == h * w:
+            return None, keep
+        valid = valid_tokens(sizes, h, w, PATCH)
+        return self.order(valid) if pattern is None else grid_order(valid, pattern), keep
+
+    def encode_all(self, tokens: Tensor, h: int, w: int) -> list[Tensor]:
+        """Encoded tokens (B, N, D), after those of the blocks that the pyramid takes maps from."""
+        windows = self.options.input == "windows"
+        if windows:
+            tokens = tokens.reshape(len(tokens), h, w, -1)  # (B, N, D) -> (B, h, w, D)
+        if self.raised is None:
+            outputs = [self.encoder(tokens)]
+        else:
+            outputs = self.encoder.outputs(tokens, quarter_ends(self.options.depth)[:2])
+        return [x.flatten(1, 2) for x in outputs] if windows else outputs
+
     def encode_sampled(self, tokens: Tensor, positions: Tensor, order: Tensor, keep: int) -> Tensor:
         """Encode the first `keep` tokens of `order`, fill the others: (B, N, E) in raster order."""
+        assert self.decoder is not None
         kept, dropped = order[:, :keep], order[:, keep:]
         encoded = self.encoder(take(tokens, kept) + take(positions, kept))  # (B, K, D)
         embedded = self.decoder.embed(encoded)  # (B, K, D) -> (B, K, E)

@@ -4,23 +4,24 @@ Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2; four convolutions 
 layer after Wu and He, "Group Normalization" (arXiv:1803.08494), section 4.2.
 
 Differs from torchvision's `RoIHeads`, as detectron2 does: background is the last class, the box
-loss is L1, and no detection is dropped for being small.
+loss is L1, no detection is dropped for being small, and all classes may share one box.
 
-R regions, K classes, C channels, F width of the linear layers.
+R regions, K classes, k boxes per region (K or 1), C channels, F width of the linear layers.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import batched_nms
 
-from heads.boxes import clip
+from heads.boxes import Coder, clip
 from heads.conv import conv_stack, init_normal
 from heads.roi_sampling import RegionSample
+from heads.rules import RULES
 from heads.settings import HeadSettings
 
-CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+CODER = Coder(WEIGHTS)
 POOL = 7
 
 
@@ -35,7 +36,10 @@ class BoxHead(nn.Module):
         widths = [channels * POOL * POOL, *[settings.fc_channels] * linears]
         layers = [nn.Linear(widths[i], widths[i + 1]) for i in range(linears)]
         for layer in layers:
-            nn.init.kaiming_uniform_(layer.weight, a=1)
+            if RULES[settings.rules].xavier_linears:
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                nn.init.kaiming_uniform_(layer.weight, a=1)
             nn.init.zeros_(layer.bias)
         self.fcs = nn.ModuleList(layers)
 
@@ -48,35 +52,37 @@ class BoxHead(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """Class scores and one box per class."""
+    """Class scores, and `boxes` boxes: one per class, or one for all."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, boxes: int) -> None:
         super().__init__()
         self.scores = nn.Linear(channels, classes + 1)
-        self.deltas = nn.Linear(channels, 4 * classes)
+        self.deltas = nn.Linear(channels, 4 * boxes)
         init_normal(self.scores, std=0.01)
         init_normal(self.deltas, std=0.001)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (R, F) to logits (R, K + 1), background last, and deltas (R, K, 4)."""
-        deltas = self.deltas(features).unflatten(1, (-1, 4))  # (R, K, 4)
+        """Features (R, F) to logits (R, K + 1), background last, and deltas (R, k, 4)."""
+        deltas = self.deltas(features).unflatten(1, (-1, 4))  # (R, k, 4)
         return self.scores(features).float(), deltas.float()
 
 
-def box_losses(logits: Tensor, deltas: Tensor, sample: RegionSample) -> tuple[Tensor, Tensor]:
-    """Class and box loss of logits (R, K + 1) and deltas (R, K, 4), both divided by R."""
+def box_losses(
+    logits: Tensor, deltas: Tensor, sample: RegionSample, coder: Coder = CODER
+) -> tuple[Tensor, Tensor]:
+    """Class and box loss of logits (R, K + 1) and deltas (R, k, 4), both divided by R."""
     size = max(len(sample.labels), 1)
     classification = F.cross_entropy(logits, sample.labels, reduction="sum") / size
-    foreground = torch.where(sample.labels < deltas.shape[1])[0]
-    goal = CODER.encode_single(sample.boxes[foreground], sample.rois[foreground, 1:])
-    chosen = deltas[foreground, sample.labels[foreground]]
-    return classification, F.l1_loss(chosen, goal, reduction="sum") / size
+    foreground = torch.where(sample.labels < logits.shape[1] - 1)[0]
+    goal = coder.encode(sample.boxes[foreground], sample.rois[foreground, 1:])
+    column = sample.labels[foreground].clamp(max=deltas.shape[1] - 1)
+    regression = F.l1_loss(deltas[foreground, column], goal, reduction="sum")
+    return classification, regression / size
 
 
-def decode(deltas: Tensor, rois: Tensor, sizes: Tensor) -> Tensor:
-    """Boxes (R, K, 4), clipped to their image, of deltas (R, K, 4) and regions (R, 5)."""
-    boxes = CODER.decode_single(deltas.flatten(1), rois[:, 1:])  # (R, K * 4)
-    return clip(boxes.view_as(deltas), sizes[rois[:, 0].long()])
+def decode(deltas: Tensor, rois: Tensor, sizes: Tensor, coder: Coder = CODER) -> Tensor:
+    """Boxes (R, k, 4), clipped to their image, of deltas (R, k, 4) and regions (R, 5)."""
+    return clip(coder.decode(deltas, rois[:, 1:]), sizes[rois[:, 0].long()])
 
 
 def best_of_image(
@@ -84,8 +90,9 @@ def best_of_image(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Detections of one image: boxes (n, 4), scores (n,) and labels (n,), best first.
 
-    `probabilities` (r, K + 1) and `boxes` (r, K, 4) belong to its regions.
+    `probabilities` (r, K + 1) and `boxes` (r, k, 4) belong to its regions.
     """
+    boxes = boxes.expand(-1, probabilities.shape[1] - 1, -1)  # (r, k, 4) -> (r, K, 4)
     finite = boxes.isfinite().all(dim=2)  # (r, K)
     region, label = torch.where((probabilities[:, :-1] > settings.score) & finite)
     scores = probabilities[region, label]

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from heads.conv import conv_stack, init_conv, init_normal
 from heads.instances import Target
 from heads.roi_sampling import RegionSample
+from heads.rules import RULES
 from heads.settings import HeadSettings
 
 POOL = 14
@@ -33,7 +34,10 @@ class MaskHead(nn.Module):
         self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.logits = nn.Conv2d(channels, classes, 1)
         init_conv(self.up)
-        init_normal(self.logits, std=0.001)
+        if RULES[settings.rules].he_mask_logits:
+            init_conv(self.logits)
+        else:
+            init_normal(self.logits, std=0.001)
 
     def forward(self, regions: Tensor) -> Tensor:
         """Regions (P, C, 14, 14) to logits (P, K, 28, 28)."""

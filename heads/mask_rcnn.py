@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Padding
+from heads.cascade import CascadeHeads
 from heads.instances import Detections, Target
 from heads.roi_heads import RoIHeads
 from heads.rpn import RPN
@@ -22,7 +23,7 @@ from heads.settings import HeadSettings
 
 
 class MaskRCNN(nn.Module):
-    """Backbone, region proposal network, box head and mask head.
+    """Backbone, region proposal network, box head (or a cascade of three) and mask head.
 
     `pixel_mean` and `pixel_std` are those of red, green and blue on the 0-255 scale. Padding is
     zero after normalisation, or grey of level `pad` before it (Li et al. 2021).
@@ -46,7 +47,8 @@ class MaskRCNN(nn.Module):
         strides = [level.stride for level in backbone.levels]
         self.backbone = backbone
         self.rpn = RPN(channels, [*strides, 2 * strides[-1]], settings)
-        self.roi_heads = RoIHeads(channels, strides, classes, settings)
+        heads = CascadeHeads if settings.cascade else RoIHeads
+        self.roi_heads = heads(channels, strides, classes, settings)
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -56,7 +58,8 @@ class MaskRCNN(nn.Module):
         """Losses by name in training, detections of each image in evaluation.
 
         `images` are (3, h, w) uint8 RGB of any sizes and on any device. The losses are
-        `rpn_objectness`, `rpn_box`, `box_class`, `box_regression` and, with a mask head, `mask`.
+        `rpn_objectness`, `rpn_box`, `box_class`, `box_regression` and, with a mask head, `mask`;
+        a cascade has `box_class_0`, `box_regression_0` and so on, one pair for each stage.
         """
         batch, sizes = self.prepare(images)
         maps = self.maps(batch, sizes)
@@ -67,7 +70,7 @@ class MaskRCNN(nn.Module):
             raise ValueError("training needs targets")
         truth = [target.to(batch.device) for target in targets]
         proposals, losses = self.rpn(maps, sizes, truth)
-        return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], truth)
+        return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], truth, sizes)
 
     def prepare(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Normalise and pad: one batch (B, 3, H, W) and the true sizes (B, 2)."""

@@ -2,9 +2,10 @@
 
 Paper: He et al., "Mask R-CNN" (arXiv:1703.06870). All regions of all images pass each head once.
 
-B images, R regions, P foreground regions, K classes.
+B images, R regions, P foreground regions, K classes, k boxes per region (K or 1).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -12,55 +13,62 @@ from torch import Tensor, nn
 
 from heads import box_head, mask_head
 from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, decode
+from heads.boxes import Coder
 from heads.instances import Detections, Target
 from heads.mask_head import MaskHead, mask_loss, mask_truth, of_class
 from heads.pooling import pool_regions, to_rois
 from heads.roi_sampling import RegionSample, sample_regions
+from heads.rules import RULES
 from heads.settings import HeadSettings
 
 
-class RoIHeads(nn.Module):
-    """Detections from proposals, and the losses that teach them.
+class RegionHeads(nn.Module, ABC):
+    """What all heads share: drawing regions, cutting them out, masks, detections from scores.
 
-    `strides` are those of the maps that regions are read from.
+    `strides` are those of the maps that regions are read from. A subclass adds its box heads and
+    `mask_head`, None for boxes alone.
     """
 
-    def __init__(
-        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadSettings
-    ) -> None:
+    mask_head: MaskHead | None
+
+    def __init__(self, strides: Sequence[int], classes: int, settings: HeadSettings) -> None:
         super().__init__()
         self.strides = tuple(strides)
         self.classes = classes
         self.settings = settings
-        self.box_head = BoxHead(in_channels, settings)
-        self.box_predictor = BoxPredictor(settings.fc_channels, classes)
-        self.mask_head = MaskHead(in_channels, classes, settings) if settings.mask else None
+        self.rules = RULES[settings.rules]
 
+    @abstractmethod
     def forward(
-        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]
+        self,
+        maps: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        sizes: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of a fresh sample of the proposals (n_i, 4) of each image."""
-        count = self.settings.roi_batch
-        sample = sample_regions(proposals, targets, count, self.classes)
-        return self.losses(maps, sample, targets)
+        """Losses of a fresh sample of the proposals (n_i, 4) of images of `sizes` (B, 2)."""
 
-    def losses(
+    @abstractmethod
+    def detect(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    ) -> list[Detections]:
+        """Detections of every image, inside its `sizes` (B, 2)."""
+
+    def sample(self, proposals: Sequence[Tensor], targets: Sequence[Target]) -> RegionSample:
+        """Regions drawn from the proposals (n_i, 4) of each image and its ground truth."""
+        count = self.settings.roi_batch
+        return sample_regions(proposals, targets, count, self.classes, self.rules)
+
+    def mask_losses(
         self, maps: Sequence[Tensor], sample: RegionSample, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        """`box_class`, `box_regression` and, with a mask head, `mask` of a sample."""
-        logits, deltas = self.predict_boxes(maps, sample.rois)
-        classification, regression = box_losses(logits, deltas, sample)
-        losses = {"box_class": classification, "box_regression": regression}
-        if self.mask_head is not None:
-            foreground = sample.select(sample.labels < self.classes)
-            masks = self.predict_masks(self.mask_head, maps, foreground.rois)
-            truth = mask_truth(foreground, targets)
-            losses["mask"] = mask_loss(masks, foreground.labels, truth)
-        return losses
-
-    def predict_boxes(self, maps: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (R, K + 1), background last, and deltas (R, K, 4) of regions (R, 5)."""
-        return self.box_predictor(self.box_head(self.pool(maps, rois, box_head.POOL)))
+        """`mask`, the loss of the foreground of a sample; nothing without a mask head."""
+        if self.mask_head is None:
+            return {}
+        foreground = sample.select(sample.labels < self.classes)
+        masks = self.predict_masks(self.mask_head, maps, foreground.rois)
+        truth = mask_truth(foreground, targets)
+        return {"mask": mask_loss(masks, foreground.labels, truth)}
 
     def predict_masks(self, head: MaskHead, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Mask logits (P, K, 28, 28) of regions (P, 5)."""
@@ -70,19 +78,20 @@ class RoIHeads(nn.Module):
         """Regions (R, C, size, size) cut out of the maps."""
         return pool_regions(maps, self.strides, rois, size)
 
-    def detect(
-        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    def conclude(
+        self,
+        maps: Sequence[Tensor],
+        probabilities: Tensor,
+        boxes: Tensor,
+        proposals: Sequence[Tensor],
     ) -> list[Detections]:
-        """Detections of every image, inside its `sizes` (B, 2)."""
-        rois = to_rois(proposals)  # (R, 5)
-        logits, deltas = self.predict_boxes(maps, rois)
+        """Detections of each image out of probabilities (R, K + 1) and boxes (R, k, 4).
+
+        They belong, in order, to the `proposals` (n_i, 4) of each image.
+        """
         counts = [len(p) for p in proposals]
-        per_image = zip(
-            torch.split(logits.softmax(dim=1), counts),
-            torch.split(decode(deltas, rois, sizes), counts),
-            strict=True,
-        )
-        found = [Detections(*best_of_image(p, boxes, self.settings)) for p, boxes in per_image]
+        pairs = zip(torch.split(probabilities, counts), torch.split(boxes, counts), strict=True)
+        found = [Detections(*best_of_image(p, b, self.settings)) for p, b in pairs]
         return found if self.mask_head is None else self.add_masks(self.mask_head, maps, found)
 
     def add_masks(
@@ -96,3 +105,48 @@ class RoIHeads(nn.Module):
             Detections(d.boxes, d.scores, d.labels, mask)
             for d, mask in zip(found, masks, strict=True)
         ]
+
+
+class RoIHeads(RegionHeads):
+    """Detections from proposals by one box head, and the losses that teach it."""
+
+    def __init__(
+        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadSettings
+    ) -> None:
+        super().__init__(strides, classes, settings)
+        self.coder = Coder(box_head.WEIGHTS, self.rules.limited_shrinking)
+        self.box_head = BoxHead(in_channels, settings)
+        self.box_predictor = BoxPredictor(settings.fc_channels, classes, boxes=classes)
+        self.mask_head = MaskHead(in_channels, classes, settings) if settings.mask else None
+
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        targets: Sequence[Target],
+        sizes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of a fresh sample of the proposals (n_i, 4) of each image."""
+        return self.losses(maps, self.sample(proposals, targets), targets)
+
+    def losses(
+        self, maps: Sequence[Tensor], sample: RegionSample, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """`box_class`, `box_regression` and, with a mask head, `mask` of a sample."""
+        logits, deltas = self.predict_boxes(maps, sample.rois)
+        classification, regression = box_losses(logits, deltas, sample)
+        losses = {"box_class": classification, "box_regression": regression}
+        return losses | self.mask_losses(maps, sample, targets)
+
+    def predict_boxes(self, maps: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, K + 1), background last, and deltas (R, K, 4) of regions (R, 5)."""
+        return self.box_predictor(self.box_head(self.pool(maps, rois, box_head.POOL)))
+
+    def detect(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    ) -> list[Detections]:
+        """Detections of every image, inside its `sizes` (B, 2)."""
+        rois = to_rois(proposals)  # (R, 5)
+        logits, deltas = self.predict_boxes(maps, rois)
+        boxes = decode(deltas, rois, sizes, self.coder)  # (R, K, 4)
+        return self.conclude(maps, logits.softmax(dim=1), boxes, proposals)

@@ -1,8 +1,9 @@
-"""Which proposals teach the box and mask heads, and what each of them should become.
+"""Which regions teach the box and mask heads, and what each of them should become.
 
-Paper: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2.3.
+Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2.3; without drawing for the later stages
+of Cai and Vasconcelos, "Cascade R-CNN" (arXiv:1712.00726), section 4.2.
 
-R sampled regions of all images together.
+R regions of all images together.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler,
 from heads.boxes import match
 from heads.instances import Target
 from heads.pooling import to_rois
+from heads.rules import DETECTRON2, Rules
 
 OVERLAP = 0.5
 FOREGROUND = 0.25
@@ -22,7 +24,7 @@ FOREGROUND = 0.25
 
 @dataclass(frozen=True, slots=True)
 class RegionSample:
-    """Regions drawn for the losses.
+    """Regions of the losses.
 
     `rois` (R, 5): image index and box. `labels` (R,): class, background being the number of
     classes. `boxes` (R, 4) and `instances` (R,): box and index within its image of the ground
@@ -44,7 +46,11 @@ class RegionSample:
 
 @torch.no_grad()
 def sample_regions(
-    proposals: Sequence[Tensor], targets: Sequence[Target], count: int, classes: int
+    proposals: Sequence[Tensor],
+    targets: Sequence[Target],
+    count: int,
+    classes: int,
+    rules: Rules = DETECTRON2,
 ) -> RegionSample:
     """Draw `count` regions per image from its proposals and ground-truth boxes.
 
@@ -52,18 +58,46 @@ def sample_regions(
     """
     matcher = Matcher(OVERLAP, OVERLAP, allow_low_quality_matches=False)
     sampler = BalancedPositiveNegativeSampler(count, FOREGROUND)
-    regions, labels, boxes, instances = [], [], [], []
+    regions, indices = [], []
     for proposed, target in zip(proposals, targets, strict=True):
         candidates = torch.cat((proposed, target.boxes))
-        matches = match(matcher, target.boxes, candidates)
+        if rules.region_claim is None:
+            matches = match(matcher, target.boxes, candidates)
+        else:  # proposals are taken before the ground-truth boxes join, each as its own match
+            itself = torch.arange(len(target.boxes), device=proposed.device)
+            taken = match(matcher, target.boxes, proposed, rules.region_claim)
+            matches = torch.cat((taken, itself))
         foreground, background = sampler([(matches >= 0).long()])
         chosen = torch.where(foreground[0] | background[0])[0]
-        matches = matches[chosen]
         regions.append(candidates[chosen])
-        instances.append(matches.clamp(min=0))
-        labels.append(_pick(target.labels, matches, classes))
-        boxes.append(_pick(target.boxes, matches, 0))
-    return RegionSample(to_rois(regions), torch.cat(labels), torch.cat(boxes), torch.cat(instances))
+        indices.append(matches[chosen])
+    return _labelled(regions, indices, targets, classes)
+
+
+@torch.no_grad()
+def label_regions(
+    regions: Sequence[Tensor], targets: Sequence[Target], overlap: float, classes: int
+) -> RegionSample:
+    """All regions (n_i, 4) of each image, foreground from an IoU of `overlap` on."""
+    matcher = Matcher(overlap, overlap, allow_low_quality_matches=False)
+    matches = [match(matcher, t.boxes, r) for r, t in zip(regions, targets, strict=True)]
+    return _labelled(regions, matches, targets, classes)
+
+
+def _labelled(
+    regions: Sequence[Tensor],
+    matches: Sequence[Tensor],
+    targets: Sequence[Target],
+    classes: int,
+) -> RegionSample:
+    """Regions (n_i, 4) with what their `matches` (n_i,) in the ground truth tell of them."""
+    pairs = list(zip(targets, matches, strict=True))
+    return RegionSample(
+        rois=to_rois(regions),
+        labels=torch.cat([_pick(t.labels, index, classes) for t, index in pairs]),
+        boxes=torch.cat([_pick(t.boxes, index, 0) for t, index in pairs]),
+        instances=torch.cat([index.clamp(min=0) for index in matches]),
+    )
 
 
 def _pick(values: Tensor, index: Tensor, missing: int) -> Tensor:

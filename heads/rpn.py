@@ -4,9 +4,9 @@ Papers: Ren et al., "Faster R-CNN" (arXiv:1506.01497), section 3.1; two convolut
 one after Li et al., "Benchmarking Detection Transfer Learning" (arXiv:2111.11429).
 
 Built from torchvision's box coder, matcher and sampler. Differs from its `RegionProposalNetwork`,
-as detectron2 does: L1 instead of smooth L1; both losses are divided by the number of anchors that
-could have been sampled; proposals are ranked by logit, none is dropped for a low score, and only
-boxes without area are dropped for their size.
+as detectron2 and mmdet do: L1 instead of smooth L1; proposals are ranked by logit, none is dropped
+for a low score, and only boxes without area are dropped for their size. What those two disagree on
+is in `rules`.
 
 B images, A anchors of all levels, P sampled positives, K proposals before suppression.
 """
@@ -17,16 +17,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.ops import batched_nms
 
 from heads.anchors import Anchors
-from heads.boxes import clip, match
+from heads.boxes import Coder, clip, match
 from heads.conv import init_normal
 from heads.instances import Target
+from heads.rules import DETECTRON2, RULES, Rules
 from heads.settings import HeadSettings
 
-CODER = BoxCoder((1.0, 1.0, 1.0, 1.0))
+WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+CODER = Coder(WEIGHTS)
+CANVAS = 32  # mmdet pads each image to a multiple of this before it pads the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class RPN(nn.Module):
     def __init__(self, in_channels: int, strides: Sequence[int], settings: HeadSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.rules = RULES[settings.rules]
+        self.coder = Coder(WEIGHTS, self.rules.limited_shrinking)
         self.anchors = Anchors(settings.anchor_sizes, settings.anchor_ratios, strides)
         widths = [in_channels, *[settings.channels] * settings.rpn_convs]
         self.convs = nn.ModuleList(
@@ -75,10 +80,14 @@ class RPN(nn.Module):
         proposals = self.propose(logits, deltas, anchors, sizes)
         if targets is None:
             return proposals, {}
-        sample = sample_anchors(
-            torch.cat(anchors), [t.boxes for t in targets], self.settings.rpn_batch
-        )
+        sample = self.sample(torch.cat(anchors), targets, sizes)
         return proposals, self.losses(logits, deltas, anchors, sample)
+
+    def sample(self, anchors: Tensor, targets: Sequence[Target], sizes: Tensor) -> AnchorSample:
+        """Draw from `anchors` (A, 4) for images of `sizes` (B, 2)."""
+        usable = on_canvas(anchors, sizes) if self.rules.own_canvas else None
+        boxes = [target.boxes for target in targets]
+        return sample_anchors(anchors, boxes, self.settings.rpn_batch, self.rules, usable)
 
     def predict(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Logits (B, A_l) and deltas (B, A_l, 4) of each level, in the order of the anchors."""
@@ -104,7 +113,7 @@ class RPN(nn.Module):
         use = self.settings
         before = use.rpn_pre_nms_train if self.training else use.rpn_pre_nms_test
         after = use.rpn_post_nms_train if self.training else use.rpn_post_nms_test
-        boxes, scores, levels = best_per_level(logits, deltas, anchors, before)
+        boxes, scores, levels = best_per_level(logits, deltas, anchors, before, self.coder)
         finite = boxes.isfinite().all(dim=2) & scores.isfinite()  # (B, K)
         if self.training and not finite.all():
             raise FloatingPointError("the region proposals are not finite: training has diverged")
@@ -129,12 +138,17 @@ class RPN(nn.Module):
             torch.cat(list(anchors)),
             sample,
             self.settings.rpn_batch,
+            self.rules,
         )
         return {"rpn_objectness": objectness, "rpn_box": box}
 
 
 def best_per_level(
-    logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], count: int
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    anchors: Sequence[Tensor],
+    count: int,
+    coder: Coder = CODER,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Decode the `count` best anchors of each level.
 
@@ -144,7 +158,7 @@ def best_per_level(
     for level, (logit, delta, anchor) in enumerate(zip(logits, deltas, anchors, strict=True)):
         best, index = logit.topk(min(count, logit.shape[1]), dim=1)  # (B, k)
         chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))  # (B, k, 4)
-        decoded = CODER.decode_single(chosen.flatten(0, 1), anchor[index.flatten()])  # (B * k, 4)
+        decoded = coder.decode(chosen.flatten(0, 1), anchor[index.flatten()])  # (B * k, 4)
         boxes.append(decoded.view_as(chosen))
         scores.append(best)
         levels.append(torch.full_like(index[0], level))
@@ -159,38 +173,74 @@ def _suppress(
     return Proposals(boxes[keep], logits[keep])
 
 
+def on_canvas(anchors: Tensor, sizes: Tensor) -> Tensor:
+    """Which of `anchors` (A, 4) lie on each image of `sizes` (B, 2) and its own padding: (B, A).
+
+    An anchor lies where the upper left corner of its cell does, its centre.
+    """
+    limits = (sizes / CANVAS).ceil().mul(CANVAS).flip(1)[:, None]  # (B, 1, 2): width, height
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2  # (A, 2), whole pixels but for rounding
+    return (centres < limits - 0.5).all(dim=2)
+
+
 @torch.no_grad()
-def sample_anchors(anchors: Tensor, boxes: Sequence[Tensor], count: int) -> AnchorSample:
+def sample_anchors(
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    count: int,
+    rules: Rules = DETECTRON2,
+    usable: Tensor | None = None,
+) -> AnchorSample:
     """Match `anchors` (A, 4) with each image's ground truth and draw `count` per image.
 
     Positive from an IoU of 0.7 or as the best of a ground-truth box (ties included), negative
-    below 0.3; at most half of the sample is positive.
+    below 0.3; at most half of the sample is positive. Only `usable` (B, A) anchors take part.
     """
-    matcher = Matcher(0.7, 0.3, allow_low_quality_matches=True)
+    matcher = Matcher(0.7, 0.3, allow_low_quality_matches=rules.anchor_claim is None)
     sampler = BalancedPositiveNegativeSampler(count, 0.5)
+    everywhere = torch.arange(len(anchors), device=anchors.device)
     positive, negative, matched = [], [], []
     for image, truth in enumerate(boxes):
-        matches = match(matcher, truth, anchors)
+        mine = everywhere if usable is None else torch.where(usable[image])[0]
+        matches = match(matcher, truth, anchors[mine], rules.anchor_claim)
         labels = (matches >= 0).long()
         labels[matches == Matcher.BETWEEN_THRESHOLDS] = -1
         chosen = [torch.where(mask[0])[0] for mask in sampler([labels])]
-        positive.append(chosen[0] + image * len(anchors))
-        negative.append(chosen[1] + image * len(anchors))
+        positive.append(mine[chosen[0]] + image * len(anchors))
+        negative.append(mine[chosen[1]] + image * len(anchors))
         matched.append(truth[matches[chosen[0]]])
     return AnchorSample(torch.cat(positive), torch.cat(negative), torch.cat(matched))
 
 
 def rpn_losses(
-    logits: Tensor, deltas: Tensor, anchors: Tensor, sample: AnchorSample, count: int
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    sample: AnchorSample,
+    count: int,
+    rules: Rules = DETECTRON2,
 ) -> tuple[Tensor, Tensor]:
-    """Objectness and box loss of logits (B, A) and deltas (B, A, 4), divided by count * B."""
-    size = logits.shape[0] * count
+    """Objectness and box loss of logits (B, A) and deltas (B, A, 4), divided by one number.
+
+    That is count * B, or with `mean_of_sampled` the size of the sample.
+    """
+    size = _drawn(sample, logits) if rules.mean_of_sampled else logits.shape[0] * count
     chosen = torch.cat((sample.positive, sample.negative))
     truth = torch.zeros(len(chosen), device=logits.device)
     truth[: len(sample.positive)] = 1
     objectness = F.binary_cross_entropy_with_logits(
         logits.flatten()[chosen], truth, reduction="sum"
     )
-    goal = CODER.encode_single(sample.boxes, anchors[sample.positive % len(anchors)])
+    goal = CODER.encode(sample.boxes, anchors[sample.positive % len(anchors)])
     box = F.l1_loss(deltas.flatten(0, 1)[sample.positive], goal, reduction="sum")
     return objectness / size, box / size
+
+
+def _drawn(sample: AnchorSample, logits: Tensor) -> Tensor:
+    """Anchors drawn in all images of logits (B, A), at least one positive and negative in each."""
+    images, anchors = logits.shape
+    counts = [
+        torch.bincount(part // anchors, minlength=images)
+        for part in (sample.positive, sample.negative)
+    ]
+    return torch.stack(counts).clamp(min=1).sum()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backbones.layers.norm import Norm
+from heads.rules import RulesName
 
 BoxHeadName = Literal["4conv1fc", "2fc"]
 
@@ -18,6 +19,8 @@ class HeadSettings:
     channels: int = 256
     fc_channels: int = 1024
     mask: bool = True
+    cascade: bool = False
+    rules: RulesName = "detectron2"
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     rpn_batch: int = 256

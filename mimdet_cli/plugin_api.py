@@ -17,6 +17,7 @@ from backbones.contract import (
 )
 from backbones.key_maps.rename import Drop, KeyMap
 from backbones.layers.fpn import FPN
+from backbones.layers.simple_pyramid import SimplePyramid
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -29,4 +30,5 @@ __all__ = [
     "Padding",
     "ParameterRule",
     "Rate",
+    "SimplePyramid",
 ]

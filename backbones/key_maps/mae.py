@@ -1,33 +1,40 @@
 """MAE pre-training checkpoints (the authors' layout, encoder and decoder) for MIMDet.
 
 Encoder names are timm's. MIMDet replaces the patch embedding by a convolutional stem, has no class
-token, and reads the first decoder blocks only; with stem filling it has no [MASK] vector either.
+token, and reads the first decoder blocks only, or none; with stem filling it has no [MASK] vector
+either.
 """
 
 from backbones.key_maps.rename import Drop, KeyMap
 from backbones.layers.pos_embed import resize_square_table
 
 MAE_DECODER_LAYERS = 8
+NO_DECODER = {r"decoder_.*|mask_token": Drop("there is no decoder")}
+
+
+def decoder_rules(layers: int, stem_filled: bool) -> dict[str, str | Drop]:
+    """Rules of the decoder's keys for the first `layers` of its blocks."""
+    first = "|".join(str(i) for i in range(layers))
+    return {
+        r"decoder_(pos_embed|embed\..*|norm\..*)": r"decoder.\1",
+        rf"decoder_(blocks\.(?:{first})\..*)": r"decoder.\1",
+        r"decoder_blocks\.\d+\..*": Drop(f"only the first {layers} decoder blocks are used"),
+        r"decoder_pred\..*": Drop("pixels are not predicted"),
+        r"mask_token": Drop("stem features fill instead") if stem_filled else "decoder.mask_token",
+    }
 
 
 def mae_to_mimdet(decoder_layers: int, stem_filled: bool) -> KeyMap:
     """Map for a MIMDet with `decoder_layers` decoder blocks, stem-filled or [MASK]-filled."""
-    first = "|".join(str(i) for i in range(decoder_layers))
     rules: dict[str, str | Drop] = {
         r"(pos_embed|blocks\.\d+\..*|norm\..*)": r"encoder.\1",
-        r"decoder_(pos_embed|embed\..*|norm\..*)": r"decoder.\1",
-        rf"decoder_(blocks\.(?:{first})\..*)": r"decoder.\1",
-        r"decoder_blocks\.\d+\..*": Drop(
-            f"only the first {decoder_layers} decoder blocks are used"
-        ),
         r"patch_embed\..*": Drop("replaced by the convolutional stem"),
         r"cls_token": Drop("a detector has no class token"),
-        r"decoder_pred\..*": Drop("pixels are not predicted"),
-        r"mask_token": Drop("stem features fill instead") if stem_filled else "decoder.mask_token",
+        **(decoder_rules(decoder_layers, stem_filled) if decoder_layers else NO_DECODER),
     }
     return KeyMap(
         rules=rules,
-        fresh=(r"stem\..*", r"fpn\..*", r"decoder\.stem_proj\..*"),
+        fresh=(r"stem\..*", r"raised\..*", r"fpn\..*", r"decoder\.stem_proj\..*"),
         resize={r"(encoder|decoder)\.pos_embed": resize_square_table},
         unwrap="model",
     )

@@ -39,8 +39,7 @@ def deformable_sum(
     """Weighted sums of bilinear samples, zero outside the maps: (B, Q, M * C)."""
     images, queries = locations.shape[:2]
     rows = bordered(value, grids).flatten(0, 2)  # (R, C)
-    index = tap_index(locations.detach(), grids).flatten(3).flatten(0, 2)  # (K, T)
-    taps = TapWeights.apply(locations, weights, grids).flatten(3).flatten(0, 2)  # (K, T)
+    index, taps = Taps.apply(locations, weights, grids)  # (K, T) each
     bags = F.embedding_bag(index, rows.detach(), mode="sum", per_sample_weights=taps)
     return RowGradient.apply(bags, rows, index, taps).view(images, queries, -1)
 
@@ -48,83 +47,90 @@ def deformable_sum(
 def bordered(value: Tensor, grids: Sequence[Grid]) -> Tensor:
     """`value` with one ring of zero cells around every level, where samples from outside end."""
     images, _, heads, channels = value.shape
-    maps = value.flatten(2).split([height * width for height, width in grids], dim=1)
+    maps = torch.split(value.flatten(2), [height * width for height, width in grids], dim=1)
     ringed = [
-        F.pad(cells.unflatten(1, grid), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
+        F.pad(torch.unflatten(cells, 1, grid), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
         for cells, grid in zip(maps, grids, strict=True)
     ]  # each (B, (h + 2) * (w + 2), M * C)
     return torch.cat(ringed, dim=1).view(images, -1, heads, channels)
 
 
-def tap_index(locations: Tensor, grids: Sequence[Grid]) -> Tensor:
-    """Rows of the flattened `bordered` value that the four taps of each point read, int32.
+def on_cells(locations: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, Tensor]:
+    """Locations in cells, whose centres are whole numbers, and the maps' sizes (L, 1, 2).
+
+    A point beyond the ring stays beyond it.
+    """
+    sizes = locations.new_tensor([(width, height) for height, width in grids])[:, None]
+    return torch.addcmul(locations.new_tensor(-0.5), locations, sizes), sizes
+
+
+def corners(places: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper left one of the four cells around each point, and how far the point is from it.
+
+    A point beyond the ring counts as on the ring. `fmin` also gives a point that is not a number
+    a cell that exists; its distance is still not a number.
+    """
+    places = places.clamp(-torch.ones_like(sizes), sizes)
+    cells = torch.fmin(places.floor(), sizes - 1)
+    return cells, places - cells
+
+
+def tap_index(cells: Tensor, grids: Sequence[Grid]) -> Tensor:
+    """Rows of the flattened `bordered` value around each of `cells`: (B, Q, M, L, P, 4) int32.
 
     The order is upper left, upper right, lower left, lower right.
     """
-    images, _, heads = locations.shape[:3]
-    (x, y), _, _ = corners(locations, grids)
-    starts, widths = [0], []
-    for height, width in grids:
-        starts.append(starts[-1] + (height + 2) * (width + 2))
-        widths.append(width + 2)
-    device = locations.device
-    image = torch.arange(images, device=device)[:, None, None, None, None] * starts.pop(-1)
-    start = torch.tensor(starts, device=device)[:, None] + image  # (B, 1, 1, L, 1)
-    width = torch.tensor(widths, device=device)[:, None]  # (L, 1)
-    head = torch.arange(heads, device=device)[:, None, None]  # (M, 1, 1)
-    # A point that is not a number has a weight that is none either; its row must still exist.
-    row, column = y.nan_to_num(-1).long() + 1, x.nan_to_num(-1).long() + 1
-    first = (row * width + column + start) * heads + head
-    steps = [torch.zeros_like(width), torch.ones_like(width), width, width + 1]
-    return (first[..., None] + torch.stack(steps, dim=-1) * heads).int()
+    images, _, heads = cells.shape[:3]
+    whole: dict[str, Any] = {"device": cells.device, "dtype": torch.int32}
+    counts = [(height + 2) * (width + 2) for height, width in grids]
+    below = torch.tensor([width + 2 for _, width in grids], **whole)[:, None]  # (L, 1)
+    before = torch.tensor([0, *counts[:-1]], **whole).cumsum(0, dtype=torch.int32)[:, None]
+    image = torch.arange(images, **whole)[:, None, None, None, None] * sum(counts)
+    head = torch.arange(heads, **whole)[:, None, None]  # (M, 1, 1)
+    origin = (image + before + below + 1) * heads + head  # row of cell 0, 0: (B, 1, M, L, 1)
+    column, row = cells.int().unbind(-1)
+    first = torch.addcmul(
+        torch.addcmul(origin, row, below * heads), column, column.new_tensor(heads)
+    )
+    right = torch.ones_like(below)
+    steps = torch.stack([right - 1, right, below, below + right], dim=-1)  # (L, 1, 4)
+    return first[..., None] + steps * heads
 
 
-def corners(
-    locations: Tensor, grids: Sequence[Grid]
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Of each point: its upper left cell, its distance from there, and whether it moves the sum.
-
-    All as x and y, (B, Q, M, L, P). A point further out than the ring is moved onto the ring.
-    """
-    sizes = locations.new_tensor([(width, height) for height, width in grids])[:, None]  # (L, 1, 2)
-    cells = locations * sizes - 0.5  # centres of cells have whole numbers
-    moving = (cells > -1) & (cells < sizes)
-    cells = torch.minimum(cells.clamp(min=-1), sizes)
-    first = torch.minimum(cells.floor(), sizes - 1)
-    x, y = first.unbind(-1)
-    dx, dy = (cells - first).unbind(-1)
-    moving_x, moving_y = moving.unbind(-1)
-    return (x, y), (dx, dy), (moving_x, moving_y)
-
-
-class TapWeights(torch.autograd.Function):
-    """Weights of the four cells around each point: bilinear shares times the attention weight."""
+class Taps(torch.autograd.Function):
+    """The rows around every point, and their weights: bilinear shares times attention weights."""
 
     @staticmethod
-    def forward(ctx: Any, locations: Tensor, weights: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """(B, Q, M, L, P, 4) in the order of `tap_index`."""
+    def forward(
+        ctx: Any, locations: Tensor, weights: Tensor, grids: Sequence[Grid]
+    ) -> tuple[Tensor, Tensor]:
+        """Index and weights, (K, T) each."""
         ctx.save_for_backward(locations, weights)
         ctx.grids = grids
-        _, (dx, dy), _ = corners(locations, grids)
+        cells, distance = corners(*on_cells(locations, grids))
+        dx, dy = distance.unbind(-1)
         lower = weights * dy
         upper = weights - lower
         upper_right, lower_right = upper * dx, lower * dx
-        return torch.stack(
-            [upper - upper_right, upper_right, lower - lower_right, lower_right], dim=-1
-        )
+        shares = [upper - upper_right, upper_right, lower - lower_right, lower_right]
+        index = tap_index(cells, grids).flatten(3).flatten(0, 2)
+        ctx.mark_non_differentiable(index)
+        return index, torch.stack(shares, dim=-1).flatten(3).flatten(0, 2)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, unused: None, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         """Gradients of locations and attention weights."""
         locations, weights = ctx.saved_tensors
-        _, (dx, dy), (moving_x, moving_y) = corners(locations, ctx.grids)
-        upper_left, upper_right, lower_left, lower_right = grad.unbind(-1)
+        places, sizes = on_cells(locations, ctx.grids)
+        distance = corners(places, sizes)[1]
+        dx, dy = distance.unbind(-1)
+        upper_left, upper_right, lower_left, lower_right = grad.view(*weights.shape, 4).unbind(-1)
         upper, lower = upper_left.lerp(upper_right, dx), lower_left.lerp(lower_right, dx)
-        along_x = (upper_right - upper_left).lerp(lower_right - lower_left, dy)
-        along = torch.stack([along_x * moving_x, (lower - upper) * moving_y], dim=-1)
-        sizes = locations.new_tensor([(width, height) for height, width in ctx.grids])[:, None]
-        return along * weights[..., None] * sizes, upper.lerp(lower, dy), None
+        across = (upper_right - upper_left).lerp(lower_right - lower_left, dy)
+        along = torch.stack([across * weights, (lower - upper) * weights], dim=-1) * sizes
+        along.masked_fill_((places <= -1) | (places >= sizes), 0)  # beyond the ring
+        return along, upper.lerp(lower, dy), None
 
 
 class RowGradient(torch.autograd.Function):
@@ -141,7 +147,7 @@ class RowGradient(torch.autograd.Function):
         return bags.view_as(bags)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         """The gradient of the bags unchanged, and that of the rows."""
         if not ctx.needs_input_grad[1]:

@@ -1,7 +1,14 @@
 """Which tokens the encoder sees: an order of all tokens, of which the first share is kept.
 
-Paper: MIMDet (arXiv:2204.02964) section 3.1. Each image has its own order; tokens that only cover
-padding come last, so they are kept only where an image is too small to fill the share.
+Paper: MIMDet (arXiv:2204.02964) section 3.1, tables 1 and 3. Each image has its own order; tokens
+that only cover padding come last, so they are kept only where an image is too small to fill the
+share. Random orders are the default; grid orders begin with a regular pattern, drawn here for a
+share of a half, a quarter, an eighth and three quarters (x is kept; the paper shows the half only):
+
+    x . x .    x . x .    x . . .    x x x x
+    . x . x    . . . .    . . . .    x . x .
+    x . x .    x . x .    . . x .    x x x x
+    . x . x    . . . .    . . . .    x . x .
 
 Shapes: N tokens in raster order of an h x w grid; orders are (B, N) permutations.
 """
@@ -10,6 +17,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
+SPREAD_STEP, SPREAD_SPAN = 40503, 65536  # their ratio is the golden one: evenly spread multiples
 
 
 class Order(Protocol):
@@ -23,6 +33,34 @@ def random_order(valid: Tensor) -> Tensor:
     """Uniformly random order, padding last."""
     noise = torch.rand(valid.shape, device=valid.device)
     return noise.masked_fill(~valid, 2.0).argsort(dim=1)  # drawn numbers stay below 1
+
+
+def grid_pattern(height: int, width: int, ratio: float) -> Tensor:
+    """Cells that the pattern of `ratio`, one of `GRID_RATIOS`, keeps: (height, width) bool."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    even_row, even_column = rows % 2 == 0, columns % 2 == 0
+    patterns = {
+        0.125: even_row & even_column & ((rows + columns) % 4 == 0),
+        0.25: even_row & even_column,
+        0.5: (rows + columns) % 2 == 0,
+        0.75: even_row | even_column,
+        1.0: torch.ones(height, width, dtype=torch.bool),
+    }
+    return patterns[ratio]
+
+
+def grid_order(valid: Tensor, pattern: Tensor) -> Tensor:
+    """The cells of `pattern` (h, w) in raster order, then the others evenly spread, padding last.
+
+    The others are kept only where an image is smaller than its batch's canvas, whose pattern sets
+    the number of tokens for every image.
+    """
+    cells = torch.arange(valid.shape[1], device=valid.device)
+    span = max(valid.shape[1], SPREAD_SPAN)
+    rank = torch.where(
+        pattern.flatten().to(valid.device), cells, span + cells * SPREAD_STEP % SPREAD_SPAN
+    )
+    return torch.where(valid, rank, 2 * span + cells).argsort(dim=1, stable=True)  # (B, N)
 
 
 def valid_tokens(sizes: Tensor, height: int, width: int, patch: int) -> Tensor:

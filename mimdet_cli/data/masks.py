@@ -75,7 +75,8 @@ class InstanceMasks:
         grid = torch.zeros((len(rows), size, size), dtype=torch.bool)
         patched = [i for i, row in enumerate(rows) if isinstance(self.shapes[row], BitPatch)]
         if patched:
-            grid[patched] = self._pool([rows[i] for i in patched], corners[patched], size)
+            with torch.autocast("cpu", enabled=False):  # targets have a precision of their own
+                grid[patched] = self._pool([rows[i] for i in patched], corners[patched], size)
         boxes_array = corners.numpy()
         for i, row in enumerate(rows):
             shape = self.shapes[row]

@@ -10,6 +10,7 @@ from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When
 from mimdet_cli.engine.state import TrainState
+from mimdet_cli.engine.step import total
 from mimdet_cli.jobs.scoring import Scored, points, score_model
 from mimdet_cli.recipe.schema import Recipe
 
@@ -38,10 +39,13 @@ class Means:
         if not self.due(state.step):
             return
         reports = [one.report for one in self.window]
+        seen, tokens = total([one.tokens for one in reports if one.tokens]) or (None, None)
         self.journal.write(
             "train",
             step=state.step,
             images=sum(one.images for one in reports),
+            tokens=tokens,
+            tokens_seen=seen,
             loss=_mean([one.loss for one in reports]),
             losses={name: _mean([one.losses[name] for one in reports]) for name in report.losses},
             lr=report.lr,

@@ -187,7 +187,7 @@ def _initialise(
 ) -> dict[str, Any] | None:
     """Load the weights of `source`; the record of what became of them, None without any."""
     if source is None:
-        console.say("weights: random; MIMDet is meant to start from MAE (init.weights is null)")
+        console.say("weights: random, because init.weights is null")
         return None
     maps = detector.backbone.key_maps
     if source.format not in maps:

@@ -32,7 +32,7 @@ class BackboneSection(BaseModel):
 
 
 class Head(Section):
-    """The shared Mask R-CNN head (detectron2's rules on torchvision's modules)."""
+    """The shared Mask R-CNN head: torchvision's modules with detectron2's or mmdet's rules."""
 
     rpn_convs: Literal[1, 2] = 2
     """3x3 convolutions in the region proposal network before its two predictors."""
@@ -46,6 +46,10 @@ class Head(Section):
     """Width of the linear layers of the box head."""
     mask: bool = True
     """Predict instance masks; switch off for data that has boxes only."""
+    cascade: bool = False
+    """Three box heads in a row, each on the boxes of the one before (Cascade Mask R-CNN)."""
+    rules: Literal["detectron2", "mmdet"] = "detectron2"
+    """Whose matching, RPN loss normaliser, box limits and initial weights; mmdet: ViT-Adapter's."""
     anchor_sizes: tuple[Positive, Positive, Positive, Positive, Positive] = (32, 64, 128, 256, 512)
     """Side in pixels of the square anchor on p2, p3, p4, p5 and p6."""
     anchor_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
@@ -70,6 +74,15 @@ class Head(Section):
     """Intersection over union above which the lower of two detections of a class is dropped."""
     detections: Count = 100
     """Detections kept per image."""
+
+    @model_validator(mode="after")
+    def _one_cascade(self) -> Self:
+        if self.cascade and self.rules == "mmdet":
+            raise ValueError(
+                "head.cascade follows detectron2; it does not go with head.rules: mmdet, whose "
+                "cascade is another one (three mask heads, IoU losses); set rules to detectron2"
+            )
+        return self
 
 
 class Crop(Section):

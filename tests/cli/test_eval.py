@@ -1,6 +1,7 @@
-"""`mimdet eval`: the command line of a run and of a results file are kept apart."""
+"""`mimdet eval`: a run or a results file, never both; which checkpoint; what is written where."""
 
 import json
+import shutil
 
 import pytest
 
@@ -94,3 +95,134 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
 def test_missing_run_or_file_is_named(mimdet, files, arguments, code, story):
     outcome = mimdet("eval", *arguments)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", story)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of a trained run that a test may add to."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_run_is_scored_by_its_last_checkpoint(mimdet, run):
+    outcome = mimdet("eval", run)
+    assert outcome.code == 0
+    first, box, mask, where = outcome.out.splitlines()
+    assert first == f"checkpoint {run / 'last'} (step 4)"
+    assert box.startswith("box AP")
+    assert mask.startswith("mask AP")
+    assert where == f"predictions and pictures: {run / 'eval' / 'last'}"
+
+
+def test_json_of_a_run_has_every_number_in_points_of_100_and_null_where_nothing_is(mimdet, run):
+    outcome = mimdet("eval", run, "--json")
+    report = json.loads(outcome.out)
+    assert list(report) == [
+        "box", "mask", "per_class", "images", "detections", "checkpoint", "step", "folder",
+        "seconds",
+    ]  # fmt: skip
+    for kind in ("box", "mask"):
+        row = report[kind]
+        assert list(row) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
+        assert row["APl"] is None  # no object is larger than 96 x 96 pixels
+        assert all(0 <= value <= 100 for value in row.values() if value is not None)
+    assert report["images"] == 4
+    assert (report["checkpoint"], report["step"]) == (str(run / "last"), 4)
+
+
+def test_evaluation_of_last_repeats_what_training_found(mimdet, run):
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    report = json.loads(mimdet("eval", run, "--json").out)
+    assert report["box"]["AP"] == last["box_ap"]
+    assert report["mask"]["AP"] == last["mask_ap"]
+
+
+@pytest.mark.parametrize("name", ["last", "best", "step-4"])
+def test_checkpoint_may_be_named_and_its_results_are_kept_apart(mimdet, run, name):
+    report = json.loads(mimdet("eval", run / name, "--json").out)
+    assert report["checkpoint"] == str(run / name)
+    assert {path.name for path in (run / "eval" / name).iterdir()} == {
+        "predictions.json", "results.json", "predictions.png", "precision_recall.png"
+    }  # fmt: skip
+
+
+def test_saved_predictions_give_the_same_ap_as_a_results_file(mimdet, run, shapes):
+    of_run = json.loads(mimdet("eval", run, "--json").out)
+    of_file = json.loads(
+        mimdet(
+            "eval", run / "eval" / "last" / "predictions.json",
+            "--annotations", shapes / "annotations" / "instances_val.json", "--json",
+        ).out
+    )  # fmt: skip
+    assert of_file["box"] == of_run["box"]
+    assert of_file["mask"] == of_run["mask"]
+    assert of_file["checkpoint"] is None
+
+
+def test_moved_run_is_scored_on_data_that_moved_too(mimdet, tiny, own_shapes, tmp_path):
+    assert mimdet("train", tiny, "--data", own_shapes, "--out", tmp_path / "run").code == 0
+    before = json.loads(mimdet("eval", tmp_path / "run", "--json").out)
+    run, data = tmp_path / "there" / "run", tmp_path / "there" / "data"
+    run.parent.mkdir()
+    shutil.move(tmp_path / "run", run)
+    shutil.move(own_shapes, data)
+    gone = mimdet("eval", run)
+    assert gone.code == 3
+    assert "with --data" in gone.err
+    after = json.loads(mimdet("eval", run, "--data", data, "--json").out)
+    assert after["box"] == before["box"]
+    assert after["mask"] == before["mask"]
+
+
+def test_share_of_the_tokens_in_evaluation_may_be_changed_and_is_seeded(mimdet, run):
+    def score(*changes) -> dict:
+        options = [word for change in changes for word in ("--set", change)]
+        return json.loads(mimdet("eval", run, *options, "--json").out)["box"]
+
+    whole, half = score(), score("backbone.eval_ratio=0.5")
+    assert half != whole
+    assert score("backbone.eval_ratio=0.5") == half
+    assert score("backbone.eval_ratio=0.5", "seed=5") != half
+
+
+def test_checkpoint_of_another_recipe_is_refused(mimdet, run):
+    outcome = mimdet("eval", run, "--set", "backbone.decoder_width=48")
+    assert (outcome.code, outcome.out) == (4, "")
+    story, what, where, fix = outcome.err.splitlines()
+    assert story == f"checkpoint {run / 'last'} (step 4)"
+    assert what.startswith("error: the checkpoint does not fit its recipe: ")
+    assert where == f"  at:  {run / 'last' / 'model.safetensors'}"
+    assert fix == ("  fix: do not change the backbone or the head of a trained model with --set.")
+
+
+def test_data_of_other_classes_is_refused(mimdet, run, own_shapes):
+    file = own_shapes / "annotations" / "instances_val.json"
+    document = json.loads(file.read_text())
+    document["categories"][0]["name"] = "disc"
+    file.write_text(json.dumps(document))
+    outcome = mimdet("eval", run, "--data", own_shapes)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err == (
+        f"checkpoint {run / 'last'} (step 4)\n"
+        "error: the classes differ: the model has 3, the data 3; only in the model: circle; "
+        "only in the data: disc.\n"
+        f"  at:  {file}\n"
+        "  fix: use annotations with the classes the model was trained on, in the same order.\n"
+    )
+
+
+def test_folder_that_is_no_run_is_refused(mimdet, tmp_path):
+    outcome = mimdet("eval", tmp_path)
+    assert (outcome.code, outcome.out) == (4, "")
+    assert outcome.err == (
+        "error: no whole checkpoint is there.\n"
+        f"  at:  {tmp_path}; looked for manifest.json in it and in {tmp_path / 'last'}\n"
+        "  fix: name a run folder that has a last/, or a checkpoint folder in one.\n"
+    )
+
+
+def test_checkpoint_that_was_cut_short_is_refused(mimdet, run):
+    model = run / "last" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    outcome = mimdet("eval", run)
+    assert outcome.code == 4
+    assert outcome.err.startswith("error: no whole checkpoint is there.\n")

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, decode
+from heads.boxes import Coder
 from heads.roi_sampling import RegionSample
 from heads.settings import HeadSettings
 
@@ -35,10 +36,26 @@ def test_only_the_deltas_of_the_true_class_are_taught():
     assert deltas.grad[0, 1, :2].abs().min() > 0
 
 
+def test_one_box_for_all_classes_is_taught_by_every_foreground_region():
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(3, 1)
+    deltas = torch.zeros(3, 1, 4, requires_grad=True)
+    _, box = box_losses(torch.zeros(3, 6), deltas, sample([4, 0, 5], boxes, boxes + 1))
+    box.backward()
+    assert deltas.grad.abs().sum(dim=(1, 2)).gt(0).tolist() == [True, True, False]
+
+
+def test_the_box_loss_weighs_deltas_as_its_coder_does():
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    coder = Coder((30.0, 30.0, 15.0, 15.0))
+    shifted = boxes + torch.tensor([1.0, 0.0, 1.0, 0.0])
+    _, box = box_losses(torch.zeros(1, 2), torch.zeros(1, 1, 4), sample([0], boxes, shifted), coder)
+    assert box.item() == pytest.approx(30 * 0.1)
+
+
 @pytest.mark.parametrize("labels", [[2, 2], []])
 def test_losses_without_foreground_or_without_regions_are_finite(labels):
     head = BoxHead(4, HeadSettings(channels=4, fc_channels=8)).train()
-    predictor = BoxPredictor(8, 2)
+    predictor = BoxPredictor(8, 2, boxes=2)
     boxes = torch.rand(len(labels), 4)
     logits, deltas = predictor(head(torch.randn(len(labels), 4, 7, 7)))
     losses = box_losses(logits, deltas, sample(labels, boxes, boxes))
@@ -66,7 +83,7 @@ def test_two_linear_layers_replace_the_convolutions():
 def test_initial_scales_are_detectron2s():
     torch.manual_seed(0)
     head = BoxHead(32, HeadSettings(channels=64, fc_channels=128))  # fan-out is not fan-in
-    predictor = BoxPredictor(128, 40)
+    predictor = BoxPredictor(128, 40, boxes=40)
     for block in head.convs:
         assert block.conv.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
     # c2-xavier is uniform within sqrt(3 / fan_in)
@@ -107,6 +124,13 @@ def test_classes_do_not_suppress_each_other_but_boxes_of_one_class_do():
     _, scores, labels = found(probabilities, [[BOX, BOX], [NEAR, NEAR]])
     assert scores.tolist() == pytest.approx([0.6, 0.4])
     assert labels.tolist() == [0, 1]
+
+
+def test_one_box_for_all_classes_is_detected_as_each_of_them():
+    boxes, scores, labels = found([[0.5, 0.3, 0.2], [0.0, 0.4, 0.6]], [[BOX], [FAR]])
+    assert labels.tolist() == [0, 1, 1]
+    assert scores.tolist() == pytest.approx([0.5, 0.4, 0.3])
+    assert boxes.tolist() == [BOX, FAR, BOX]
 
 
 def test_detections_are_limited_and_best_first():

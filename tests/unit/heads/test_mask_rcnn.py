@@ -66,6 +66,17 @@ def targets(masks: bool = True) -> list[Target]:
 
 
 LOSSES = {"rpn_objectness", "rpn_box", "box_class", "box_regression", "mask"}
+STAGES = {f"{loss}_{stage}" for loss in ("box_class", "box_regression") for stage in range(3)}
+FORMS = {
+    "plain": SMALL,
+    "cascade": dataclasses.replace(SMALL, cascade=True),
+    "mmdet": dataclasses.replace(SMALL, rules="mmdet", rpn_convs=1, box_head="2fc", norm="none"),
+}
+forms = pytest.mark.parametrize("form", FORMS)
+
+
+def losses_of(form: str) -> set[str]:
+    return {"rpn_objectness", "rpn_box", "mask"} | STAGES if form == "cascade" else LOSSES
 
 
 def test_settings_and_recipe_section_have_the_same_fields_and_defaults():
@@ -95,35 +106,41 @@ def test_state_dict_holds_parameters_and_running_statistics_only():
     assert not {key for key in keys if "anchor" in key or "pixel" in key}
 
 
-def test_training_returns_five_finite_losses_that_reach_every_parameter():
-    model = detector().train()
+@forms
+def test_training_returns_finite_losses_by_name_that_reach_every_parameter(form):
+    model = detector(FORMS[form]).train()
     losses = model(images(), targets())
-    assert set(losses) == LOSSES
+    assert set(losses) == losses_of(form)
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
 
 
+@forms
 @pytest.mark.parametrize("norm", ["BN", "SyncBN", "LN", "GN", "none"])
-def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(norm):
-    model = detector(dataclasses.replace(SMALL, norm=norm)).train()
+def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(norm, form):
+    model = detector(dataclasses.replace(FORMS[form], norm=norm)).train()
     losses = model(images(), [NOTHING, NOTHING])
     assert all(torch.isfinite(loss) for loss in losses.values())
-    assert losses["mask"].item() == losses["box_regression"].item() == losses["rpn_box"].item() == 0
+    boxes = {name for name in losses if "regression" in name or name in ("mask", "rpn_box")}
+    assert len(boxes) == (5 if form == "cascade" else 3)
+    assert all(losses[name].item() == 0 for name in boxes)
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_a_box_only_head_trains_and_detects_without_masks():
-    model = detector(dataclasses.replace(SMALL, mask=False, score=0.0))
+@forms
+def test_a_box_only_head_trains_and_detects_without_masks(form):
+    model = detector(dataclasses.replace(FORMS[form], mask=False, score=0.0))
     losses = model.train()(images(), targets(masks=False))
-    assert set(losses) == LOSSES - {"mask"}
+    assert set(losses) == losses_of(form) - {"mask"}
     assert all(found.masks is None for found in model.eval()(images()))
     assert not any("mask" in name for name in model.state_dict())
 
 
-def test_detections_are_inside_their_image_sorted_and_limited():
-    model = detector(dataclasses.replace(SMALL, score=0.0, detections=7)).eval()
+@forms
+def test_detections_are_inside_their_image_sorted_and_limited(form):
+    model = detector(dataclasses.replace(FORMS[form], score=0.0, detections=7)).eval()
     with torch.no_grad():
         found = model(images())
     assert [len(f.boxes) for f in found] == [7, 7]
@@ -137,8 +154,9 @@ def test_detections_are_inside_their_image_sorted_and_limited():
         assert 0 <= f.masks.min() <= f.masks.max() <= 1
 
 
-def test_nothing_above_the_score_gives_empty_detections():
-    model = detector(dataclasses.replace(SMALL, score=1.0)).eval()
+@forms
+def test_nothing_above_the_score_gives_empty_detections(form):
+    model = detector(dataclasses.replace(FORMS[form], score=1.0)).eval()
     for found in model(images()):
         assert (found.boxes.shape, found.masks.shape) == ((0, 4), (0, 28, 28))
 
@@ -180,8 +198,9 @@ def test_levels_of_different_widths_are_refused():
         MaskRCNN(backbone, 3, SMALL, MEAN, STD)
 
 
-def test_bfloat16_autocast_keeps_boxes_scores_and_losses_in_fp32():
-    model = detector(dataclasses.replace(SMALL, score=0.0, detections=5))
+@forms
+def test_bfloat16_autocast_keeps_boxes_scores_and_losses_in_fp32(form):
+    model = detector(dataclasses.replace(FORMS[form], score=0.0, detections=5))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = model.train()(images(), targets())
         with torch.no_grad():
@@ -200,3 +219,36 @@ def test_the_random_sample_follows_the_seed():
         torch.manual_seed(seed)
         runs.append(sum(model(images(), targets()).values()).item())
     assert runs[0] == runs[1] != runs[2]
+
+
+def bright_squares(count: int) -> tuple[list[torch.Tensor], list[Target]]:
+    """Dark images, each with one bright square somewhere; its colour is its class."""
+    generator = torch.Generator().manual_seed(3)
+    pictures, truth = [], []
+    for index in range(count):
+        image = torch.full((3, 64, 64), 40, dtype=torch.uint8)
+        x, y = (8 * torch.randint(0, 4, (2,), generator=generator)).tolist()
+        image[index % 3, y : y + 32, x : x + 32] = 230
+        box = torch.tensor([[x, y, x + 32.0, y + 32.0]])
+        pictures.append(image)
+        truth.append(Target(box, torch.tensor([index % 3]), Full()))
+    return pictures, truth
+
+
+@forms
+def test_thirty_steps_on_four_images_lower_every_group_of_losses(form):
+    model = detector(dataclasses.replace(FORMS[form], norm="none")).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    pictures, truth = bright_squares(4)
+    history = []
+    for _ in range(30):
+        losses = model(pictures, truth)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append({name: loss.item() for name, loss in losses.items()})
+    names = losses_of(form) - {"rpn_box"}
+    names -= {name for name in names if "regression" in name}  # more regions become foreground
+    for name in names:
+        before, after = (sum(h[name] for h in part) for part in (history[:5], history[-5:]))
+        assert after < 0.7 * before, name

@@ -1,0 +1,277 @@
+"""timm's hierarchical feature models with a feature pyramid: Swin, ConvNeXt, PVTv2, ResNet, MViTv2.
+
+Papers: Liu et al., Swin Transformer, ICCV 2021 (arXiv:2103.14030); Liu et al., ConvNeXt, CVPR 2022
+(arXiv:2201.03545); Wang et al., PVTv2, CVMJ 2022 (arXiv:2106.13797); He et al., ResNet, CVPR 2016
+(arXiv:1512.03385); Li et al., MViTv2, CVPR 2022 (arXiv:2112.01526).
+
+Shapes, for B images of H x W pixels:
+    stages  (B, C_i, H/s, W/s) with s = 4, 8, 16, 32, then a LayerNorm per map where the authors'
+            detector has one (Swin, ConvNeXt, MViTv2; PVTv2 ends its stages with its own)
+    p2..p5  (B, C, H/s, W/s)
+
+Differs from timm: no model depends on the image size it was constructed with, see
+`layers.shifted_windows` and `layers.pooled_attention`. Differs from the authors' MViTv2 detector:
+every block attends to the whole pooled map, where theirs has windows in all but the last blocks of
+its stages; the weights are the same, memory and time grow with the square of the image.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+from timm import create_model
+from timm.models import list_models, model_entrypoint
+from torch import Tensor, nn
+
+from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.timm_features import timm_to_features
+from backbones.layers.fpn import FPN
+from backbones.layers.norm import ChannelLayerNorm, Norm
+from backbones.layers.pooled_attention import pooled_maps
+from backbones.layers.shifted_windows import free_of_image_size
+
+STRIDES = (4, 8, 16, 32)
+
+
+def block_by_block(stage: int, block: int, blocks: Sequence[int]) -> int:
+    """Layer of a block: 1 for the first, one more for each block after it."""
+    return 1 + sum(blocks[:stage]) + block
+
+
+def convnext_layer(stage: int, block: int, blocks: Sequence[int]) -> int:
+    """Layer of a block in ConvNeXt's layer-wise decay: three blocks a layer in the third stage.
+
+    The other stages are one layer each (paper, appendix A.3; the authors' detection code).
+    """
+    groups = -(-blocks[2] // 3)
+    return (1, 2, 3 + block // 3, 3 + groups)[stage]
+
+
+def stage_maps(body: Any, images: Tensor) -> list[Tensor]:
+    """The last four maps of a timm model, finest first."""
+    maps: list[Tensor] = body.forward_intermediates(
+        images, indices=len(STRIDES), intermediates_only=True
+    )
+    return maps
+
+
+def nothing(body: Any) -> None:
+    """Leave the model as timm makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the models of one timm module have in common.
+
+    `stages`: pattern of names within the stages, with the stage and, inside a block, its index.
+    `first`: the number that names give the first stage.
+    `after`: parts behind the last map, which are left out.
+    `out_eps`: floor of the LayerNorm on every map; None for families without one.
+    `settings`: what timm's constructor is told.
+    """
+
+    label: str
+    stages: str
+    after: tuple[str, ...]
+    first: int = 0
+    out_eps: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Any], None] = nothing
+    maps: Callable[[Any, Tensor], list[Tensor]] = stage_maps
+    layer: Callable[[int, int, Sequence[int]], int] = block_by_block
+
+
+BLOCKS = r"stages\.(\d+)(?:\.blocks\.(\d+))?"
+
+FAMILIES = {
+    "swin_transformer": Family(
+        "Swin",
+        r"layers\.(\d+)(?:\.blocks\.(\d+))?",
+        after=("norm", "head"),
+        out_eps=1e-5,
+        settings={"strict_img_size": False, "always_partition": True},
+        prepare=free_of_image_size,
+    ),
+    "convnext": Family(
+        "ConvNeXt", BLOCKS, after=("norm_pre", "head"), out_eps=1e-6, layer=convnext_layer
+    ),
+    "pvt_v2": Family("PVTv2", BLOCKS, after=("head",)),
+    "resnet": Family("ResNet", r"layer(\d+)(?:\.(\d+))?", after=("fc",), first=1),
+    "mvitv2": Family("MViTv2", BLOCKS, after=("norm", "head"), out_eps=1e-6, maps=pooled_maps),
+}
+
+
+def family_of(model: str) -> str:
+    """The timm module that defines `model`."""
+    return model_entrypoint(model).__module__.rsplit(".", 1)[-1]
+
+
+def has_batch_norm(model: str) -> bool:
+    """Whether the model normalises by batch; ResNets do, but for their GroupNorm variant."""
+    return family_of(model) == "resnet" and not model.endswith("_gn")
+
+
+def unknown(model: str) -> str:
+    """What to say of a name that timm does not know."""
+    usable = [name for name in list_models() if family_of(name) in FAMILIES]
+    near = get_close_matches(model.partition(".")[0], usable, 3, cutoff=0.4)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    return f"timm has no model of that name{hint}"
+
+
+class TimmFPNOptions(BackboneOptions):
+    """Options of timm's feature models with an FPN; the defaults are Swin-T's in mmdetection."""
+
+    model: str = "swin_tiny_patch4_window7_224"
+    """Name of a Swin, ConvNeXt, PVTv2, ResNet or MViTv2 in timm, without a tag of weights."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Stochastic depth of the last block; earlier ones rise to it linearly."""
+    channels: Annotated[int, Field(ge=1)] = 256
+    """Width of the pyramid."""
+    norm: Norm = "none"
+    """Normalisation in the pyramid; without one its convolutions have biases."""
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
+    """Stages that keep their weights: 0 freezes the stem, k also the first k stages, -1 nothing.
+    mmdetection's ResNets freeze 1, its transformers nothing."""
+    frozen_bn: bool = False
+    """Keep the running statistics of batch norms as loaded (ResNet); mmdetection does. Scales and
+    offsets still learn, but in frozen stages."""
+
+    @field_validator("model")
+    @classmethod
+    def _is_supported(cls, model: str) -> str:
+        if model not in list_models():
+            raise ValueError(f"'backbone.model' cannot be '{model}': {unknown(model)}")
+        if family_of(model) not in FAMILIES:
+            labels = ", ".join(family.label for family in FAMILIES.values())
+            raise ValueError(f"'backbone.model' cannot be '{model}': it has to be of {labels}")
+        if family_of(model) == "mvitv2" and model.endswith("_cls"):
+            others = ", ".join(name for name in list_models("mvitv2*") if "_cls" not in name)
+            raise ValueError(
+                f"'backbone.model' cannot be '{model}': a detector has no class token; "
+                f"use one of {others}"
+            )
+        return model
+
+    @model_validator(mode="after")
+    def _bn_is_there(self) -> Self:
+        if self.frozen_bn and not has_batch_norm(self.model):
+            raise ValueError(
+                f"'backbone.frozen_bn' cannot be true: '{self.model}' has no batch norms; "
+                "set it to false, or take a ResNet"
+            )
+        return self
+
+
+class TimmFPN(Backbone):
+    """The stages of a timm model, a norm on each map where its detector has one, and an FPN."""
+
+    Options = TimmFPNOptions
+    padding = Padding(multiple=32)
+
+    def __init__(self, options: TimmFPNOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.family = FAMILIES[family_of(options.model)]
+        body: Any = create_model(
+            options.model,
+            pretrained=False,
+            num_classes=0,
+            drop_path_rate=options.drop_path,
+            **self.family.settings,
+        )
+        maps = body.feature_info[-len(STRIDES) :]
+        assert tuple(info["reduction"] for info in maps) == STRIDES
+        widths = [info["num_chs"] for info in maps]
+        for part in self.family.after:
+            if hasattr(body, part):
+                setattr(body, part, nn.Identity())
+        self.family.prepare(body)
+        self.body = body
+        eps = self.family.out_eps
+        self.out_norms = nn.ModuleList(
+            nn.Identity() if eps is None else ChannelLayerNorm(width, eps) for width in widths
+        )
+        self.fpn = FPN(widths, options.channels, options.norm)
+        self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
+        self.blocks = self.count_blocks()
+        for name, parameter in self.body.named_parameters():
+            if self.is_frozen(name):
+                parameter.requires_grad_(False)
+
+    @classmethod
+    def from_options(cls, options: BackboneOptions) -> Self:
+        """The backbone that `options` describes."""
+        assert isinstance(options, TimmFPNOptions)
+        return cls(options)
+
+    @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """The body is pre-trained; tables of positions are not decayed, as published."""
+        tables = r"body\..*\.(relative_position_bias_table|rel_pos_[hw])"
+        return (
+            ParameterRule(tables, rate="pretrained", decay=False),
+            ParameterRule(r"body\..*", rate="pretrained"),
+        )
+
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        """timm's checkpoints of the same model."""
+        parts = dict.fromkeys(key.partition(".")[0] for key in self.body.state_dict())
+        return {"timm": timm_to_features(parts, dict.fromkeys(self.family.after, "classifier"))}
+
+    @property
+    def depth(self) -> int:
+        """The layer of the last block and one: the depth of output norms and pyramid."""
+        return 1 + self.family.layer(len(self.blocks) - 1, self.blocks[-1] - 1, self.blocks)
+
+    def depth_of(self, name: str) -> int:
+        """0 for the stem, then by blocks (ConvNeXt: its published groups), `depth` for the rest."""
+        inner = name.removeprefix("body.")
+        if inner == name:
+            return self.depth
+        stage, block = self.place(inner)
+        if stage == 0:
+            return 0
+        if block is None:  # a stage's own layers stand before its blocks, but for PVTv2's last norm
+            ends = re.match(self.family.stages + r"\.norm\.", inner) is not None
+            block = self.blocks[stage - 1] - 1 if ends else 0
+        return self.family.layer(stage - 1, block, self.blocks)
+
+    def place(self, name: str) -> tuple[int, int | None]:
+        """Stage, 1 to 4 or 0 for the stem, and block index of a name inside the body."""
+        found = re.match(self.family.stages, name)
+        if found is None:
+            return 0, None
+        stage = int(found[1]) - self.family.first + 1
+        return stage, None if found[2] is None else int(found[2])
+
+    def count_blocks(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        places = {self.place(name) for name, _ in self.body.named_parameters()}
+        inside = {place for place in places if place[1] is not None}
+        return tuple(sum(stage == k for stage, _ in inside) for k in range(1, len(STRIDES) + 1))
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether the part of the body with this name belongs to a frozen stage."""
+        return self.place(name)[0] <= self.options.frozen_stages
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; frozen stages, and all batch norms where asked, stay in evaluation."""
+        super().train(mode)
+        for name, module in self.body.named_modules():
+            batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if name and (self.is_frozen(name) or (self.options.frozen_bn and batch_norm)):
+                module.training = False
+        return self
+
+    def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        maps = self.family.maps(self.body, images)
+        normed = [norm(x) for norm, x in zip(self.out_norms, maps, strict=True)]
+        pyramid = self.fpn(normed)
+        return {level.name: x for level, x in zip(self.levels, pyramid, strict=True)}

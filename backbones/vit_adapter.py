@@ -1,0 +1,349 @@
+"""ViT-Adapter: a plain ViT beside a convolutional branch, joined by cross-attention.
+
+Paper: Chen et al., "Vision Transformer Adapter for Dense Predictions", ICLR 2023
+(arXiv:2205.08534), section 3 and figure 4; github.com/czczup/ViT-Adapter, fd64a51, `detection`.
+
+Shapes, for B images of H x W pixels and a ViT of width D:
+    grid     (B, H/16, W/16, D), the ViT's tokens
+    spatial  (B, N, D), cells of strides 8, 16 and 32, N = 21 * H/32 * W/32
+    maps     (B, D, H/s, W/s) with s = 4, 8, 16, 32, what the paper calls F1 to F4
+    p2..p5   (B, C, H/s, W/s)
+
+Differs from upstream: sides that do not divide by 32 are filled up with zeros and the maps cut to
+size, where upstream fails; blocks that belong to no interaction are refused, where upstream skips
+them; without weights the ViT starts from narrow normal values; recomputing covers the adapter too.
+The first two rows of table 6 exist in the paper only (`parts`), and so do three of table 7
+(`attention`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.plain_vit import mae_encoder, timm_vit
+from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
+from backbones.layers.adapter import (
+    AdapterSettings,
+    Addition,
+    AttentionName,
+    Exchange,
+    Interaction,
+    Spatial,
+    block_groups,
+    grid_of,
+    resized,
+    to_maps,
+)
+from backbones.layers.attention import GridAttention
+from backbones.layers.block import (
+    Block,
+    apply_block,
+    chosen_blocks,
+    drop_rates,
+    initialise,
+    quarter_ends,
+)
+from backbones.layers.conv_neck import ConvNeck
+from backbones.layers.deconv_pyramid import DeconvPyramid
+from backbones.layers.fpn import FPN
+from backbones.layers.norm import Norm
+from backbones.layers.patch_embed import PatchEmbed
+from backbones.layers.pos_embed import resize_table
+from backbones.layers.spatial_prior import BatchNorm, SpatialPrior, batch_norm, initialise_conv
+
+COARSEST = 32
+LEVELS = 3
+"""Maps that take part in the interactions: strides 8, 16 and 32."""
+
+
+class ViTAdapterOptions(BackboneOptions):
+    """Options of the ViT-Adapter backbone; the defaults are the released Small."""
+
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 384
+    """Width of the tokens, and of all features of the adapter."""
+    depth: Annotated[int, Field(ge=4)] = 12
+    """Transformer blocks."""
+    heads: Annotated[int, Field(ge=1)] = 6
+    """Attention heads of a block."""
+    window: Annotated[int, Field(ge=1)] = 14
+    """Side in tokens of the windows in which all but the global blocks attend."""
+    global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Stochastic depth of the last block, to which earlier ones rise, and of every extractor."""
+    layer_scale: Annotated[float, Field(gt=0)] | None = 1.0
+    """First value of the learned factors on both residual paths of a block; null has none."""
+    grid: Annotated[int, Field(ge=1)] = 14
+    """Side of the stored table of absolute positions; it is resized to each image's grid."""
+    conv_width: Annotated[int, Field(ge=1)] = 64
+    """Width of the spatial prior module's stem."""
+    parts: Literal["spm", "injector", "extractor"] = "extractor"
+    """The adapter up to this part: spatial prior alone, with injectors, or whole (Table 6)."""
+    interactions: Annotated[int, Field(ge=0)] = 4
+    """Groups of blocks that meet the adapter; 0 leaves the plain ViT baseline (Table 6)."""
+    interaction_ends: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Last block, from 0, of each interaction; null divides the blocks equally."""
+    extra_extractors: Annotated[int, Field(ge=0)] = 2
+    """Extractors that follow the last interaction's own."""
+    attention: AttentionName = "deformable"
+    """Cross-attention of injectors and extractors (Table 7)."""
+    deform_heads: Annotated[int, Field(ge=1)] = 6
+    """Heads of that attention, whichever it is."""
+    deform_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Width of what that attention reads, as a share of the tokens' width."""
+    points: Annotated[int, Field(ge=1)] = 4
+    """Points that a head of deformable attention reads per scale; the others read all they see."""
+    cffn_ratio: Annotated[float, Field(ge=0)] = 0.25
+    """Hidden width of an extractor's feed-forward, as a share; 0 leaves the feed-forward out."""
+    add_vit_feature: bool = True
+    """Add the ViT's last tokens, resized, to all four maps."""
+    neck: Literal["fpn", "conv"] = "fpn"
+    """From the four maps to the pyramid: an FPN, or a 1x1 convolution and ReLU on each."""
+    channels: Annotated[int, Field(ge=1)] = 256
+    """Width of the pyramid."""
+    norm: BatchNorm = "BN"
+    """Normalisation in the spatial prior module and of the four maps."""
+    fpn_norm: Norm = "none"
+    """Normalisation in the FPN."""
+    decay_exceptions: bool = True
+    """Decay by the released rules of Tiny, Small and Base; false leaves it to the optimizer."""
+    checkpoint_activations: bool = False
+    """Recompute blocks and adapter in the backward pass: less memory, about a third more time."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(
+                f"'backbone.width' {self.width} does not divide by 'backbone.heads' {self.heads}"
+            )
+        if self.inner % self.deform_heads:
+            raise ValueError(
+                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', does not "
+                f"divide by 'backbone.deform_heads' {self.deform_heads}"
+            )
+        if self.attention in ("cswin", "pale") and self.deform_heads % 2:
+            raise ValueError(
+                f"'backbone.attention' {self.attention} halves its heads: 'backbone.deform_heads' "
+                f"{self.deform_heads} is odd"
+            )
+        if self.neck == "conv" and self.fpn_norm != "none":
+            raise ValueError("'backbone.neck' conv has no norm: set 'backbone.fpn_norm' to none")
+        chosen_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        block_groups(self.depth, self.interactions, self.interaction_ends)
+        return self
+
+    @property
+    def inner(self) -> int:
+        """Width of what the cross-attention reads."""
+        return round(self.width * self.deform_ratio)
+
+    @property
+    def groups(self) -> list[range]:
+        """Blocks of each interaction; without interactions, one group of all blocks."""
+        return block_groups(self.depth, self.interactions, self.interaction_ends)
+
+
+def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
+    """The transformer's blocks, in windows but for the global ones."""
+    whole = chosen_blocks("backbone.global_blocks", options.global_blocks, options.depth)
+    built = nn.ModuleList()
+    for i, rate in enumerate(drop_rates(options.drop_path, options.depth)):
+        attention = GridAttention(
+            options.width, options.heads, None if i in whole else options.window
+        )
+        built.append(Block(options.width, attention, rate, options.layer_scale))
+    return built.apply(initialise)
+
+
+def interactions(options: ViTAdapterOptions) -> nn.ModuleList:
+    """What stands around each group of blocks."""
+    count = options.interactions
+    if options.parts == "spm":
+        return nn.ModuleList(Addition() for _ in range(count))
+    settings = AdapterSettings(
+        width=options.width,
+        inner=options.inner,
+        heads=options.deform_heads,
+        points=options.points,
+        attention=options.attention,
+        hidden=round(options.width * options.cffn_ratio),
+        drop_path=options.drop_path,
+        recompute=options.checkpoint_activations,
+    )
+    extractors = [0] * count
+    if options.parts == "extractor":
+        extractors = [1] * (count - 1) + [1 + options.extra_extractors] * (count > 0)
+    return nn.ModuleList(Exchange(settings, number) for number in extractors)
+
+
+def make_neck(options: ViTAdapterOptions) -> nn.Module:
+    """From four maps of token width to the pyramid, with mmdetection's initial values."""
+    inputs = [options.width] * 4
+    if options.neck == "conv":
+        neck: nn.Module = ConvNeck(inputs, options.channels)
+    else:
+        neck = FPN(inputs, options.channels, options.fpn_norm)
+    for module in neck.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+    return neck
+
+
+class ViTAdapter(Backbone):
+    """Plain ViT, spatial prior module, injectors and extractors, and a pyramid over four maps."""
+
+    Options = ViTAdapterOptions
+    padding = Padding(multiple=COARSEST)
+
+    def __init__(self, options: ViTAdapterOptions) -> None:
+        super().__init__()
+        self.options = options
+        width = options.width
+        self.patch_embed = PatchEmbed(width)
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, width))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.blocks = blocks(options)
+        self.interactions = interactions(options)
+        adapted = options.interactions > 0
+        self.spm = SpatialPrior(width, options.conv_width, options.norm) if adapted else None
+        if adapted and options.parts != "spm":
+            self.level_embed = nn.Parameter(torch.randn(LEVELS, width))
+        if adapted and options.parts == "extractor":
+            self.up = nn.ConvTranspose2d(width, width, 2, stride=2)
+            self.norms = nn.ModuleList(batch_norm(options.norm, width) for _ in range(4))
+            initialise_conv(self.up)
+        else:
+            self.pyramid = DeconvPyramid(width).apply(initialise_conv)
+        self.neck = make_neck(options)
+        self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
+
+    @classmethod
+    def from_options(cls, options: BackboneOptions) -> Self:
+        """The backbone that `options` describes."""
+        assert isinstance(options, ViTAdapterOptions)
+        return cls(options)
+
+    @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """The ViT is pre-trained; what is not decayed, by the names of the release.
+
+        Embeddings, biases and norms are exempt, but not LayerScale, nor the batch norms of the
+        spatial prior module, whose names upstream's rule misses. Its Large has other rules, which
+        are `optimizer.no_decay: one_dim` and `layer_decay`.
+        """
+        vit = r"(?:pos_embed|patch_embed\..*|blocks\..*)"
+        if not self.options.decay_exceptions:
+            return (ParameterRule(vit, rate="pretrained"),)
+        exempt = (
+            r"pos_embed|level_embed|norms\..*|pyramid\.norms\..*|blocks\.\d+\.norm\d\..*"
+            r"|interactions\..*_norm\..*|.*\.bias"
+        )
+        return (
+            ParameterRule(rf"(?={vit}$)(?:{exempt})", rate="pretrained", decay=False),
+            ParameterRule(exempt, decay=False),
+            ParameterRule(vit, rate="pretrained", decay=True),
+            ParameterRule(r".*", decay=True),
+        )
+
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        """Layouts this backbone can start from."""
+        fresh = (
+            r"blocks\.\d+\.ls[12]\.gamma",
+            r"(spm|interactions|up|norms|pyramid|neck)\..*",
+            r"level_embed",
+        )
+        return {
+            "timm_vit": timm_vit(fresh),
+            "mae_encoder": mae_encoder(fresh),
+            "vit_adapter_release": release_to_vit_adapter(),
+        }
+
+    @property
+    def depth(self) -> int:
+        """Blocks and one: the depth of the adapter and the pyramid."""
+        return self.options.depth + 1
+
+    def depth_of(self, name: str) -> int:
+        """0 for patches and positions, i + 1 for block i, `depth` for the rest."""
+        if name.startswith(("patch_embed.", "pos_embed")):
+            return 0
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.depth
+
+    def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        """Pyramid maps of `images` (B, 3, H, W) of any size."""
+        maps = self.neck(self.features(images))
+        return {level.name: x for level, x in zip(self.levels, maps, strict=True)}
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps of width D that the pyramid is made of, stride 4 first."""
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % COARSEST, 0, -height % COARSEST))
+        maps = self.adapt(images)
+        return [
+            x[..., : -(-height // level.stride), : -(-width // level.stride)]
+            for x, level in zip(maps, self.levels, strict=True)
+        ]
+
+    def adapt(self, images: Tensor) -> list[Tensor]:
+        """The four maps of images whose sides divide by 32."""
+        tokens = self.embed(images)
+        outputs: list[Tensor] = []
+        if self.spm is None:
+            self.run(range(self.options.depth), tokens, outputs)
+            return self.quarters(outputs)
+        spatial = self.look(self.spm, images)
+        for interaction, group in zip(self.interactions, self.options.groups, strict=True):
+            assert isinstance(interaction, Interaction)
+            tokens = interaction.inject(tokens, spatial)
+            tokens = self.run(group, tokens, outputs)
+            spatial = interaction.extract(spatial, tokens)
+        if self.options.parts == "extractor":
+            return self.merge(spatial, tokens)
+        first, *others = self.quarters(outputs)
+        return [first + spatial.finest, *others]
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Patches with their positions."""
+        tokens = self.patch_embed(images)  # (B, 3, H, W) -> (B, h, w, D)
+        return tokens + resize_table(self.pos_embed, *tokens.shape[1:3]).view_as(tokens[:1])
+
+    def look(self, spm: SpatialPrior, images: Tensor) -> Spatial:
+        """Spatial features, with the embedding of their level where attention mixes levels."""
+        finest, *maps = spm(images)
+        cells = [x.flatten(2).transpose(1, 2) for x in maps]  # (B, D, h, w) -> (B, h * w, D)
+        if self.options.parts != "spm":
+            cells = [x + level for x, level in zip(cells, self.level_embed, strict=True)]
+        return Spatial(finest, torch.cat(cells, dim=1), [grid_of(x) for x in maps])
+
+    def run(self, group: range, tokens: Tensor, outputs: list[Tensor]) -> Tensor:
+        """Tokens through the blocks of `group`; each one's output joins `outputs`."""
+        for i in group:
+            tokens = apply_block(
+                self.blocks[i], tokens, recompute=self.options.checkpoint_activations
+            )
+            outputs.append(tokens)
+        return tokens
+
+    def quarters(self, outputs: list[Tensor]) -> list[Tensor]:
+        """The baseline's four maps, from the last block of each quarter."""
+        ends = [outputs[end] for end in quarter_ends(self.options.depth)]
+        grid = (ends[0].shape[1], ends[0].shape[2])
+        return self.pyramid([x.flatten(1, 2) for x in ends], grid)
+
+    def merge(self, spatial: Spatial, tokens: Tensor) -> list[Tensor]:
+        """The adapter's four maps, from what the extractors made."""
+        stride8, stride16, stride32 = to_maps(spatial.cells, spatial.grids)
+        maps = [self.up(stride8) + spatial.finest, stride8, stride16, stride32]
+        if self.options.add_vit_feature:
+            last = tokens.permute(0, 3, 1, 2)  # (B, h, w, D) -> (B, D, h, w)
+            maps = [x + resized(last, grid_of(x)) for x in maps]
+        return [norm(x) for norm, x in zip(self.norms, maps, strict=True)]

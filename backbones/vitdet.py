@@ -1,0 +1,164 @@
+"""ViTDet: a plain ViT with windows and relative positions, and a pyramid from its last map alone.
+
+Paper: Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022
+(arXiv:2203.16527), sections 3 and 4; github.com/facebookresearch/detectron2, 02b5c4e,
+projects/ViTDet.
+
+Shapes, for B images of H x W pixels and a ViT of width D:
+    grid    (B, H/16, W/16, D), the same through all blocks
+    p2..p5  (B, C, H/s, W/s) with s = 4, 8, 16, 32
+
+Differs from detectron2: without a square (`square: null`) images are padded to a multiple of 32,
+where detectron2 pads nothing and rounds odd sizes down; an image that is larger than the square is
+refused, where detectron2 cuts it off. ViT-Adapter's "ViTDet" rows are not this model: they are
+`vit_fpn` with `form: conv`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
+from backbones.key_maps.plain_vit import mae_encoder
+from backbones.key_maps.rename import KeyMap
+from backbones.layers.attention import RelativeAttention
+from backbones.layers.block import Block, apply_block, chosen_blocks, drop_rates, initialise
+from backbones.layers.norm import Norm
+from backbones.layers.patch_embed import PATCH, PatchEmbed
+from backbones.layers.pos_embed import resize_table
+from backbones.layers.simple_pyramid import SimplePyramid
+
+
+class ViTDetOptions(BackboneOptions):
+    """Options of the ViTDet backbone; the defaults are the released Base."""
+
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 768
+    """Width of the tokens."""
+    depth: Annotated[int, Field(ge=1)] = 12
+    """Transformer blocks."""
+    heads: Annotated[int, Field(ge=1)] = 12
+    """Attention heads of a block."""
+    window: Annotated[int, Field(ge=1)] = 14
+    """Side in tokens of the windows in which all but the global blocks attend."""
+    global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Stochastic depth of the last block; earlier ones rise to it linearly."""
+    image_size: Annotated[int, Field(ge=32, multiple_of=16)] = 1024
+    """Side in pixels of the image that the global blocks' position tables are stored for."""
+    grid: Annotated[int, Field(ge=1)] = 14
+    """Side of the stored table of absolute positions; it is resized to each image's grid."""
+    rel_pos: bool = True
+    """Add decomposed relative positions to the attention of every block."""
+    square: Annotated[int, Field(ge=32, multiple_of=32)] | None = 1024
+    """Pad every image to a square of this side in pixels; null pads to a multiple of 32."""
+    channels: Annotated[int, Field(ge=1)] = 256
+    """Width of the pyramid."""
+    norm: Norm = "LN"
+    """Normalisation in the pyramid; LN is over the channels of each position."""
+    decay_exceptions: bool = True
+    """Keep layer norms and positions of the ViT out of weight decay; the released Huge does not."""
+    checkpoint_activations: bool = False
+    """Recompute the blocks in the backward pass: less memory, about a third more time."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(
+                f"'backbone.width' {self.width} does not divide by 'backbone.heads' {self.heads}"
+            )
+        side = min(self.image_size, self.square or self.image_size) // PATCH
+        if self.window > side:
+            raise ValueError(
+                f"'backbone.window' {self.window} is larger than the grid of {side} x {side} tokens"
+                f": use at most {side}"
+            )
+        chosen_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        return self
+
+
+def blocks(options: ViTDetOptions) -> nn.ModuleList:
+    """The transformer's blocks, in windows but for the global ones."""
+    whole = chosen_blocks("backbone.global_blocks", options.global_blocks, options.depth)
+    side = options.image_size // PATCH
+    built = nn.ModuleList()
+    for i, rate in enumerate(drop_rates(options.drop_path, options.depth)):
+        window = None if i in whole else options.window
+        attention = RelativeAttention(
+            options.width, options.heads, side, window, relative=options.rel_pos
+        )
+        built.append(Block(options.width, attention, rate))
+    return built
+
+
+class ViTDet(Backbone):
+    """Patch embedding, windowed and global blocks, simple feature pyramid."""
+
+    Options = ViTDetOptions
+
+    def __init__(self, options: ViTDetOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.patch_embed = PatchEmbed(options.width)
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, options.width))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.blocks = blocks(options).apply(initialise)
+        self.pyramid = SimplePyramid(options.width, options.channels, options.norm)
+        self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
+        self.padding = Padding(multiple=32, square=options.square)
+
+    @classmethod
+    def from_options(cls, options: BackboneOptions) -> Self:
+        """The backbone that `options` describes."""
+        assert isinstance(options, ViTDetOptions)
+        return cls(options)
+
+    @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """The ViT is pre-trained; its norms and positions are not decayed, save on request.
+
+        The released optimizers decay everything else, biases and the pyramid's norms included:
+        the recipe says so with `optimizer.no_decay: none`.
+        """
+        exempt = r"pos_embed|blocks\.\d+\.norm[12]\..*"
+        rest = ParameterRule(r"(pos_embed|patch_embed\..*|blocks\..*)", rate="pretrained")
+        if not self.options.decay_exceptions:
+            return (rest,)
+        return (ParameterRule(exempt, rate="pretrained", decay=False), rest)
+
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        """Layouts this backbone can start from."""
+        fresh = (r"blocks\.\d+\.attn\.rel_pos_[hw]", r"pyramid\..*")
+        return {
+            "mae_encoder": mae_encoder(fresh),
+            "detectron2_vitdet": detectron2_to_vitdet(),
+        }
+
+    @property
+    def depth(self) -> int:
+        """Blocks and one: the depth of the pyramid."""
+        return self.options.depth + 1
+
+    def depth_of(self, name: str) -> int:
+        """0 for patches and positions, i + 1 for block i, `depth` for the pyramid."""
+        if name.startswith(("patch_embed.", "pos_embed")):
+            return 0
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.depth
+
+    def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        grid = self.patch_embed(images)  # (B, 3, H, W) -> (B, h, w, D)
+        height, width = grid.shape[1:3]
+        positions = resize_table(self.pos_embed, height, width)  # (1, h * w, D)
+        grid = grid + positions.reshape(1, height, width, -1)
+        for block in self.blocks:
+            grid = apply_block(block, grid, recompute=self.options.checkpoint_activations)
+        maps = self.pyramid(grid.permute(0, 3, 1, 2))  # (B, h, w, D) -> (B, D, h, w)
+        return {level.name: x for level, x in zip(self.levels, maps, strict=True)}

@@ -1,0 +1,62 @@
+"""The block against timm's. Tolerances are a few fp32 roundings."""
+
+from functools import partial
+
+import pytest
+import torch
+from timm.models.vision_transformer import Block as TimmBlock
+from torch import nn
+
+from backbones.layers.attention import GridAttention
+from backbones.layers.block import Block, apply_block, chosen_blocks, drop_rates, quarter_ends
+
+
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_it_is_timms_block_with_the_same_parameter_names(scale):
+    ours = Block(32, GridAttention(32, 4), 0.0, scale)
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    theirs = TimmBlock(32, 4, qkv_bias=True, init_values=scale, norm_layer=norm)
+    theirs.load_state_dict(ours.state_dict())
+    grid = torch.randn(2, 3, 5, 32)
+    wanted = theirs(grid.flatten(1, 2)).reshape(2, 3, 5, 32)
+    assert torch.allclose(ours(grid), wanted, atol=1e-5)
+
+
+def test_drop_path_leaves_out_whole_images_in_training_only():
+    block = Block(32, GridAttention(32, 4), 0.9)
+    grid = torch.randn(64, 2, 2, 32)
+    kept = (block(grid) == grid).flatten(1).all(dim=1)
+    assert 30 <= kept.sum() <= 62  # 0.9 squared of 64 are left as they were, 52 on average
+    assert not (block.eval()(grid) == grid).all()
+
+
+def test_recomputing_gives_the_same_values_and_gradients():
+    block = Block(32, GridAttention(32, 4), 0.0)
+    gradients = []
+    for recompute in (False, True):
+        block.zero_grad()
+        torch.manual_seed(0)
+        apply_block(block, torch.randn(1, 4, 4, 32), recompute=recompute).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in block.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_drop_rates_rise_linearly_from_zero():
+    assert drop_rates(0.3, 4) == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert drop_rates(0.3, 1) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("depth", "ends"), [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (32, [7, 15, 23, 31])]
+)
+def test_the_global_blocks_of_the_papers_end_the_quarters(depth, ends):
+    assert quarter_ends(depth) == ends
+    assert chosen_blocks("key", None, depth) == frozenset(ends)
+    assert chosen_blocks("key", (), depth) == frozenset()
+
+
+def test_a_block_that_does_not_exist_is_refused_by_number_and_key():
+    with pytest.raises(ValueError, match=r"'backbone\.global_blocks' names block 12"):
+        chosen_blocks("backbone.global_blocks", (2, 12), 12)
+    with pytest.raises(ValueError, match=r"list the blocks in 'backbone\.global_blocks'"):
+        chosen_blocks("backbone.global_blocks", None, 10)

@@ -1,0 +1,162 @@
+"""Parameter groups follow rules: shown on backbones of other names and sizes than ours."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from mimdet_cli.build import build_detector, complete
+from mimdet_cli.engine.optim import build_optimizer, rates, set_lr
+from mimdet_cli.recipe.load import load_recipe
+from mimdet_cli.recipe.schema import Optimizer
+
+
+class Tower(Backbone):
+    """A made-up backbone: a patchifier, numbered floors, a roof; nothing is named as in MIMDet."""
+
+    Options = BackboneOptions
+    padding = Padding()
+    levels = tuple(Level(f"p{i}", 4, 2**i) for i in (2, 3, 4, 5))
+    parameter_rules = (
+        ParameterRule(r"floors\.\d+\.table", rate="pretrained", decay=False),
+        ParameterRule(r"floors\..*", rate="pretrained"),
+        ParameterRule(r"patches\..*", rate="plain", decay=True),
+    )
+
+    def __init__(self, floors: int = 3) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 4)
+        self.floors = nn.ModuleList(Floor() for _ in range(floors))
+        self.roof = nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4))
+        self.frozen = nn.Parameter(torch.zeros(1, 9, 4), requires_grad=False)
+
+    @classmethod
+    def from_options(cls, options):
+        return cls()
+
+    def forward(self, images, sizes):
+        raise NotImplementedError
+
+    @property
+    def depth(self):
+        return len(self.floors) + 1
+
+    def depth_of(self, name):
+        if name.startswith("patches."):
+            return 0
+        return int(name.split(".")[1]) + 1 if name.startswith("floors.") else self.depth
+
+
+class Floor(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+        self.mix = nn.Linear(4, 4)
+        self.table = nn.Parameter(torch.zeros(5, 4))
+
+
+class Detector(nn.Module):
+    def __init__(self, floors: int = 3) -> None:
+        super().__init__()
+        self.backbone = Tower(floors)
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+
+
+def rate_of(optimizer: Optimizer, floors: int = 3) -> dict:
+    return {rate.name: rate for rate in rates(Detector(floors), optimizer)}
+
+
+def test_every_trainable_parameter_has_one_rate_and_frozen_ones_none():
+    found = rates(Detector(), Optimizer())
+    trainable = [name for name, p in Detector().named_parameters() if p.requires_grad]
+    assert [rate.name for rate in found] == trainable
+    assert len(trainable) > 20
+    assert "backbone.frozen" not in trainable
+
+
+def test_multiplier_divides_pretrained_multiplies_task_and_leaves_plain_parameters():
+    found = rate_of(Optimizer(multiplier=4))
+    assert found["backbone.floors.0.mix.weight"].factor == 1 / 4
+    assert found["backbone.patches.weight"].factor == 1
+    assert found["backbone.roof.0.weight"].factor == 4
+    assert found["head.0.weight"].factor == 4
+
+
+@pytest.mark.parametrize("floors", [1, 3, 7])
+def test_layer_decay_falls_with_the_distance_from_the_top(floors):
+    found = rate_of(Optimizer(layer_decay=0.5), floors)
+    for i in range(floors):
+        assert found[f"backbone.floors.{i}.mix.bias"].factor == 0.5 ** (floors - i)
+    assert found["backbone.patches.bias"].factor == 0.5 ** (floors + 1)
+    assert found["backbone.roof.0.bias"].factor == found["head.0.weight"].factor == 1
+
+
+def test_layer_decay_and_multiplier_are_combined():
+    found = rate_of(Optimizer(layer_decay=0.9, multiplier=2))
+    assert found["backbone.floors.1.mix.weight"].factor == pytest.approx(0.9**2 / 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "not_decayed"),
+    [
+        ("one_dim", {"norm.weight", "norm.bias", "mix.bias"}),
+        ("norms", {"norm.weight", "norm.bias"}),
+        ("none", set()),
+    ],
+)
+def test_policy_says_what_is_not_decayed_and_rules_overrule_it(policy, not_decayed):
+    found = rate_of(Optimizer(no_decay=policy, weight_decay=0.3))
+    for name in ("norm.weight", "norm.bias", "mix.weight", "mix.bias"):
+        expected = 0.0 if name in not_decayed else 0.3
+        assert found[f"backbone.floors.2.{name}"].weight_decay == expected
+    assert found["backbone.floors.2.table"].weight_decay == 0  # by rule
+    assert found["backbone.patches.bias"].weight_decay == 0.3  # by rule
+    of_norms = 0.3 if policy == "none" else 0.0
+    assert found["backbone.roof.1.weight"].weight_decay == of_norms
+    assert found["head.1.bias"].weight_decay == of_norms
+
+
+def test_groups_hold_every_parameter_once_and_start_at_their_rate():
+    detector = Detector()
+    optimizer = build_optimizer(detector, Optimizer(multiplier=2, layer_decay=0.8), lr=1e-3)
+    held = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
+    assert set(held.values()) == {1}
+    assert set(held) == {id(p) for p in detector.parameters() if p.requires_grad}
+    assert len(optimizer.param_groups) > 4
+    for group in optimizer.param_groups:
+        assert group["lr"] == pytest.approx(1e-3 * group["factor"])
+
+
+def test_set_lr_keeps_the_factors():
+    optimizer = build_optimizer(Detector(), Optimizer(multiplier=2), lr=1e-3)
+    set_lr(optimizer, 0.5)
+    lrs = {group["factor"]: group["lr"] for group in optimizer.param_groups}
+    assert lrs == {0.5: 0.25, 1: 0.5, 2: 1.0}
+
+
+def test_adamw_settings_come_from_the_recipe():
+    settings = Optimizer(betas=(0.8, 0.95), eps=1e-6)
+    (optimizer,) = {build_optimizer(Detector(), settings, lr=1.0)}
+    for group in optimizer.param_groups:
+        assert group["betas"] == (0.8, 0.95)
+        assert group["eps"] == 1e-6
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_mimdet_of_any_depth_has_its_encoder_below_and_its_decoder_above_the_rate(tiny, depth):
+    overrides = [f"backbone.depth={depth}", "optimizer.multiplier=2", "head.norm=LN"]
+    recipe = complete(load_recipe(tiny, overrides)).recipe
+    found = {r.name: r for r in rates(build_detector(recipe, 3), recipe.optimizer)}
+    for i in range(depth):
+        assert found[f"backbone.encoder.blocks.{i}.attn.qkv.weight"].factor == 0.5
+    assert found["backbone.encoder.norm.weight"].factor == 0.5
+    assert found["backbone.stem.to_tokens.weight"].factor == 1
+    assert found["backbone.decoder.blocks.0.mlp.fc1.weight"].factor == 2
+    assert found["backbone.fpn.output.3.conv.weight"].factor == 2
+    assert found["rpn.objectness.weight"].factor == 2
+    assert "backbone.encoder.pos_embed" not in found
+    one_dim = [r for r in found.values() if r.name.endswith(".bias") or ".norm" in r.name]
+    assert len(one_dim) > 20
+    assert {r.weight_decay for r in one_dim} == {0.0}

@@ -1,0 +1,144 @@
+"""The composition root: names become objects, and what does not fit is explained."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from backbones.mimdet import MIMDet
+from mimdet_cli import build
+from mimdet_cli.build import (
+    backbone_class,
+    build_detector,
+    build_state,
+    build_step,
+    choose_device,
+    complete,
+    read_split,
+    step_batches,
+    usable_precision,
+)
+from mimdet_cli.errors import DataError, PluginError, RecipeError, ResourceError
+from mimdet_cli.recipe.load import load_recipe
+from mimdet_cli.recipe.schema import Data, Recipe, Train
+
+CPU = torch.device("cpu")
+
+
+def tiny_recipe(tiny, *overrides, **options) -> Recipe:
+    return complete(load_recipe(tiny, overrides, **options)).recipe
+
+
+def test_backbone_is_found_by_its_entry_point():
+    assert backbone_class("mimdet") is MIMDet
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        (nn.Linear, "not a class derived from Backbone"),
+        ("mimdet", "is 'mimdet', not a class"),
+        (type("Old", (MIMDet,), {"contract": 0}), "keeps version 0 of the contract"),
+    ],
+)
+def test_plugin_that_breaks_the_contract_is_refused(monkeypatch, found, what):
+    monkeypatch.setattr(build.plugins, "load", lambda name: found)
+    with pytest.raises(PluginError, match=what) as caught:
+        backbone_class("theirs")
+    assert caught.value.where == "entry point 'theirs'"
+
+
+def test_completed_recipe_holds_every_option_of_its_backbone(tiny):
+    recipe = tiny_recipe(tiny)
+    assert set(recipe.backbone.model_extra) == set(MIMDet.Options.model_fields)
+    assert recipe.backbone.model_extra["width"] == 32
+    assert recipe.backbone.model_extra["eval_ratio"] == 1.0
+
+
+def test_same_seed_draws_the_same_weights(tiny):
+    states = [
+        build_detector(tiny_recipe(tiny, f"seed={seed}"), 3).state_dict() for seed in (4, 4, 5)
+    ]
+    name = "backbone.encoder.blocks.0.attn.qkv.weight"
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_synchronised_norm_is_a_plain_one_where_there_is_one_process(tiny):
+    recipe = tiny_recipe(tiny, "head.norm=SyncBN", "head.box_head=4conv1fc", "backbone.norm=SyncBN")
+    alone, shared = build_detector(recipe, 3), build_detector(recipe, 3, world=2)
+
+    def kinds(model):
+        return {type(m) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+
+    assert kinds(alone) == {nn.BatchNorm2d}
+    assert kinds(shared) == {nn.SyncBatchNorm}
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (alone, shared)]
+    assert shapes[0] == shapes[1]
+
+
+def test_state_and_step_carry_the_scaled_learning_rate(tiny):
+    recipe = tiny_recipe(tiny, "train.batch=8", "optimizer.scale=sqrt")
+    state = build_state(recipe, build_detector(recipe, 3), CPU)
+    step = build_step(recipe, 10, CPU)
+    assert step.lr == pytest.approx(2e-3)
+    assert {group["lr"] for group in state.optimizer.param_groups} == {step.lr}
+    assert (state.step, state.scaler.is_enabled()) == (0, False)
+
+
+def test_channels_last_changes_the_memory_order_only(tiny):
+    recipe = tiny_recipe(tiny, "train.channels_last=true")
+    plain = build_detector(recipe, 3).state_dict()
+    model = build_state(recipe, build_detector(recipe, 3), CPU).model
+    weight = model.get_parameter("backbone.stem.stages.1.0.weight")
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(weight, plain["backbone.stem.stages.1.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "usable"),
+    [("fp16", "cpu", "fp32"), ("fp16", "cuda", "fp16"), ("bf16", "cpu", "bf16")],
+)
+def test_precision_is_the_recipes_where_the_device_can(precision, device, usable):
+    recipe = Recipe(train=Train(steps=1, precision=precision))
+    assert usable_precision(recipe, SimpleNamespace(type=device)) == usable
+
+
+def test_device_is_chosen_by_name():
+    assert choose_device("cpu") == CPU
+    assert choose_device(None).type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("cpuu", RecipeError), ("cuda:99", ResourceError), ("", RecipeError)]
+)
+def test_device_that_cannot_be_used_is_explained(name, kind):
+    with pytest.raises(kind) as caught:
+        choose_device(name)
+    assert caught.value.where == "--device"
+    assert "\n" not in caught.value.what
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_batches_of_a_step_do_not_depend_on_where_the_run_started(tiny, shapes, start):
+    recipe = tiny_recipe(tiny, "train.accumulate=2", data=shapes)
+    split = read_split(recipe.data, "train", need_masks=True)
+
+    def ids(first: int) -> list[list[list[int]]]:
+        groups = step_batches(recipe, split, CPU, first, 4)
+        return [[[s.image_id for s in part.samples] for part in group] for group in groups]
+
+    whole = ids(0)
+    assert [len(group) for group in whole] == [2, 2, 2, 2]
+    assert ids(start) == whole[start:]
+
+
+def test_explicit_paths_stand_in_for_a_root(shapes):
+    data = Data(
+        val_annotations=str(shapes / "annotations" / "instances_val.json"),
+        val_images=str(shapes / "val"),
+    )
+    assert len(read_split(data, "val", need_masks=True)) == 4
+    with pytest.raises(DataError):
+        read_split(data, "train", need_masks=True)

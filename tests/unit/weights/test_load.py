@@ -1,0 +1,187 @@
+"""Loading is strict and accounts for every key, on a small MIMDet and MAE's key names."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backbones.key_maps.rename import KeyMap
+from backbones.mimdet import MIMDet, MIMDetOptions
+from heads.mask_rcnn import MaskRCNN
+from heads.settings import HeadSettings
+from mimdet_cli.errors import WeightsError
+from mimdet_cli.weights.load import load_weights
+
+SMALL = {
+    "width": 32, "depth": 2, "heads": 2, "grid": 4, "decoder_width": 16, "decoder_heads": 2,
+    "decoder_layers": 2, "channels": 8, "norm": "GN",
+}  # fmt: skip
+STORED_GRID = 6
+
+
+def detector(**options) -> MaskRCNN:
+    torch.manual_seed(0)
+    backbone = MIMDet(MIMDetOptions(**{**SMALL, **options}))
+    settings = HeadSettings(channels=8, fc_channels=16)
+    return MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
+
+
+def mae_tensors() -> dict[str, torch.Tensor]:
+    """A MAE checkpoint for `SMALL`: 3 decoder blocks, a grid of 6, values of its own."""
+    torch.manual_seed(1)
+    model = detector(grid=STORED_GRID, decoder_layers=3, fill="mask").backbone
+    tensors = {"cls_token": torch.randn(1, 1, 32), "mask_token": model.decoder.mask_token.detach()}
+    for part in ("encoder", "decoder"):
+        prefix = "" if part == "encoder" else "decoder_"
+        for name, tensor in getattr(model, part).state_dict().items():
+            if not name.startswith(("stem_proj", "mask_token")):
+                tensors[prefix + name] = torch.randn_like(tensor)
+    for name in ("patch_embed.proj.weight", "decoder_pred.weight", "decoder_pred.bias"):
+        tensors[name] = torch.randn(3)
+    return tensors
+
+
+def load(model, tensors, tmp_path, allow_missing=0.0):
+    save_file(tensors, tmp_path / "mae.safetensors")
+    key_map = model.backbone.key_maps["mae"]
+    return load_weights(model, key_map, tmp_path / "mae.safetensors", "mae", allow_missing)
+
+
+def refusal(model, tensors, tmp_path, allow_missing=0.0) -> WeightsError:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        load(model, tensors, tmp_path, allow_missing)
+    for key, value in model.state_dict().items():
+        assert torch.equal(before[key], value), "a refused file must leave the model as it was"
+    assert caught.value.exit_code == 4
+    return caught.value
+
+
+@pytest.mark.parametrize("fill", ["stem", "mask"])
+def test_report_accounts_for_every_key_of_file_and_model(tmp_path, fill):
+    model, tensors = detector(fill=fill), mae_tensors()
+    report = load(model, tensors, tmp_path)
+    assert len(report.loaded) + len(report.dropped) == len(tensors)
+    own = {key for key, t in model.backbone.state_dict().items() if t.is_floating_point()}
+    assert set(report.loaded) | set(report.fresh) == own
+    assert not set(report.loaded) & set(report.fresh)
+    assert report.missing == ()
+    assert set(report.resized) == {"encoder.pos_embed", "decoder.pos_embed"}
+    assert report.share == 1
+    assert set(report.dropped) == {
+        "cls_token", "patch_embed.proj.weight", "decoder_pred.weight", "decoder_pred.bias",
+        *(key for key in tensors if key.startswith("decoder_blocks.2.")),
+        *(["mask_token"] if fill == "stem" else []),
+    }  # fmt: skip
+
+
+def test_loaded_values_are_those_of_the_file(tmp_path):
+    model, tensors = detector(), mae_tensors()
+    fresh = detector().state_dict()
+    load(model, tensors, tmp_path)
+    own = model.state_dict()
+    for theirs, ours in (
+        ("blocks.1.attn.qkv.weight", "encoder.blocks.1.attn.qkv.weight"),
+        ("decoder_blocks.0.mlp.fc1.bias", "decoder.blocks.0.mlp.fc1.bias"),
+        ("decoder_embed.weight", "decoder.embed.weight"),
+    ):
+        assert torch.equal(own[f"backbone.{ours}"], tensors[theirs])
+    assert torch.equal(own["backbone.encoder.pos_embed"][:, 0], tensors["pos_embed"][:, 0])
+    untouched = [key for key in own if key.startswith(("rpn.", "roi_heads.", "backbone.stem."))]
+    assert len(untouched) > 20
+    assert all(torch.equal(own[key], fresh[key]) for key in untouched)
+
+
+def test_report_is_written_in_three_lines_and_as_json(tmp_path):
+    report = load(detector(), mae_tensors(), tmp_path)
+    first, second, third = report.lines()
+    assert first.startswith("weights: mae.safetensors (mae): 100.0 % of the ")
+    assert first.endswith(f"{len(report.loaded)} tensors, 2 resized")
+    assert second.startswith("  fresh as expected: stem.")
+    assert third.startswith(f"  left in the file: {len(report.dropped)} tensors (a detector has")
+    record = json.loads(json.dumps(report.to_json()))
+    assert record["share"] == 1
+    assert record["dropped"]["cls_token"] == "a detector has no class token"
+
+
+def test_encoder_without_decoder_is_not_enough(tmp_path):
+    tensors = {key: t for key, t in mae_tensors().items() if not key.startswith("decoder_")}
+    error = refusal(detector(), tensors, tmp_path)
+    assert error.what.startswith("only ")
+    assert "missing: decoder.pos_embed" in error.what
+    assert "more." in error.what
+    assert "--set init.allow_missing=0." in error.fix
+
+
+def test_advised_share_of_missing_parameters_is_enough(tmp_path):
+    tensors = {key: t for key, t in mae_tensors().items() if not key.startswith("decoder_")}
+    error = refusal(detector(), tensors, tmp_path)
+    advised = float(error.fix.rpartition("=")[2].rstrip(".`"))
+    report = load(detector(), tensors, tmp_path, advised)
+    assert 1 - advised - 0.01 < report.share <= 1 - advised + 0.01
+    assert "decoder.norm.weight" in report.missing
+    refusal(detector(), tensors, tmp_path, advised - 0.02)
+
+
+def test_one_missing_bias_is_noticed(tmp_path):
+    tensors = mae_tensors()
+    del tensors["blocks.1.attn.qkv.bias"]
+    assert "missing: encoder.blocks.1.attn.qkv.bias." in refusal(detector(), tensors, tmp_path).what
+
+
+def test_map_that_promises_nothing_is_an_error(tmp_path):
+    save_file({"x": torch.ones(1)}, tmp_path / "w.safetensors")
+    model = detector()
+    with pytest.raises(WeightsError, match="1 keys of the file have no place in this model: x"):
+        load_weights(model, KeyMap({}), tmp_path / "w.safetensors", "empty", 1.0)
+    everything_fresh = KeyMap({r"x": "fpn.x"}, fresh=(r".*",))
+    with pytest.raises(WeightsError, match="no place"):
+        load_weights(model, everything_fresh, tmp_path / "w.safetensors", "empty", 1.0)
+
+
+def test_file_whose_keys_are_all_dropped_is_an_error(tmp_path):
+    error = refusal(detector(), {"cls_token": torch.ones(1, 1, 32)}, tmp_path)
+    assert error.what.startswith("only 0.0 % of the parameters")
+
+
+def test_unknown_keys_are_counted_and_named(tmp_path):
+    tensors = mae_tensors() | {"head.weight": torch.ones(2), "module.x": torch.ones(2)}
+    error = refusal(detector(), tensors, tmp_path)
+    assert error.what == "2 keys of the file have no place in this model: head.weight, module.x."
+    assert error.fix == "is it a 'mae' file, and do the backbone's options match it?"
+
+
+def test_key_that_is_renamed_to_nothing_of_ours_is_named_with_its_neighbour(tmp_path):
+    tensors = mae_tensors() | {"blocks.2.norm1.weight": torch.ones(32)}
+    error = refusal(detector(), tensors, tmp_path)
+    assert error.what.startswith("1 keys of the file have no place in this model: blocks.2.norm1")
+    assert "(the model has 'encoder.blocks." in error.what
+
+
+def test_every_wrong_shape_is_named(tmp_path):
+    tensors = mae_tensors()
+    tensors["norm.weight"] = torch.ones(48)
+    tensors["decoder_norm.bias"] = torch.ones(24)
+    errors = refusal(detector(), tensors, tmp_path).each()
+    assert {error.what for error in errors} == {
+        "'norm.weight' has shape (48,), the model's 'encoder.norm.weight' (32,).",
+        "'decoder_norm.bias' has shape (24,), the model's 'decoder.norm.bias' (16,).",
+    }
+
+
+def test_positions_of_another_width_are_a_wrong_shape(tmp_path):
+    tensors = mae_tensors()
+    tensors["pos_embed"] = torch.ones(1, 37, 48)
+    assert refusal(detector(), tensors, tmp_path).what == (
+        "'pos_embed' has shape (1, 37, 48), the model's 'encoder.pos_embed' (1, 17, 32)."
+    )
+
+
+def test_wrapped_pth_loads_as_safetensors_does(tmp_path):
+    first, second, tensors = detector(), detector(), mae_tensors()
+    load(first, tensors, tmp_path)
+    torch.save({"model": tensors, "epoch": 800}, tmp_path / "mae.pth")
+    load_weights(second, second.backbone.key_maps["mae"], tmp_path / "mae.pth", "mae", 0.0)
+    for key, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[key]), key
