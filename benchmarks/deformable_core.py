@@ -5,7 +5,10 @@ bags of `backbones.layers.deform_attention` are at least 1.5 times as fast as on
 level with the heads folded into the batch. Both run in turn in one process, on the same inputs;
 results are compared first. The ratio is that of the medians.
 
-    python benchmarks/deformable_core.py --threads 2 --rounds 15
+    OMP_WAIT_POLICY=passive python benchmarks/deformable_core.py --threads 2 --rounds 15
+
+Waiting passively keeps a machine that is also doing something else from turning every barrier
+between threads into a time slice; on an idle machine it makes no difference.
 """
 
 import argparse

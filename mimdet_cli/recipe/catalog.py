@@ -50,7 +50,12 @@ def shipped_folder() -> Path:
 def shipped_names() -> list[str]:
     """Names of the shipped recipes, sorted by words and by numbers inside them."""
     names = (path.stem for path in shipped_folder().glob("*.yaml"))
-    return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list[str | int]:
+    """Words and numbers of a name in turn, so that 12 comes before 100."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def shipped(name: str) -> Path | None:

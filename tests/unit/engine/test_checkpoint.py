@@ -25,9 +25,10 @@ from mimdet_cli.errors import WeightsError
 TEXTS = {"recipe.yaml": "name: x\n", "classes.json": "[]\n"}
 
 
-def fresh(seed: int = 0, width: int = 4) -> TrainState:
+def fresh(seed: int = 0, width: int = 4, layout=torch.contiguous_format) -> TrainState:
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
+    model = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Conv2d(width, 1, 1))
+    model.to(memory_format=layout)
     return TrainState(
         model,
         torch.optim.AdamW(model.parameters(), lr=0.1, fused=True),
@@ -38,14 +39,14 @@ def fresh(seed: int = 0, width: int = 4) -> TrainState:
 def train(state: TrainState, count: int) -> None:
     for _ in range(count):
         torch.manual_seed(state.step)
-        state.model(torch.randn(5, 3)).square().mean().backward()
+        state.model(torch.randn(5, 3, 4, 4)).square().mean().backward()
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step += 1
 
 
-def saved(run, count: int, keep: int = 9) -> TrainState:
-    state = fresh()
+def saved(run, count: int, keep: int = 9, layout=torch.contiguous_format) -> TrainState:
+    state = fresh(layout=layout)
     for _ in range(count):
         train(state, 1)
         save_step(run, state, TEXTS, keep=keep)
@@ -115,11 +116,12 @@ def test_folder_without_manifest_is_explained(tmp_path):
     assert caught.value.exit_code == 4
 
 
-def test_restored_state_goes_on_bit_for_bit(tmp_path):
-    whole = fresh()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_restored_state_goes_on_bit_for_bit(tmp_path, layout):
+    whole = fresh(layout=layout)
     train(whole, 4)
-    saved(tmp_path, 2)
-    state = fresh(seed=1)
+    saved(tmp_path, 2, layout=layout)
+    state = fresh(seed=1, layout=layout)
     restore(state, tmp_path / "step-2")
     assert state.step == 2
     train(state, 2)

@@ -1,0 +1,130 @@
+"""Every shipped recipe: its parameter count at full size, and one training step at reduced size."""
+
+import math
+
+import pytest
+import torch
+
+from heads.instances import Target
+from mimdet_cli.build import build_detector, complete
+from mimdet_cli.data.mask_shapes import BitPatch
+from mimdet_cli.data.masks import InstanceMasks
+from mimdet_cli.recipe.catalog import shipped_names
+from mimdet_cli.recipe.load import load_recipe
+
+MEASURED = {
+    "base_50pct": 127_954_768,
+    "large_50pct": 349_332_080,
+    "base_12pct": 127_561_552,
+    "base_100pct": 127_561_552,
+    "vitdet_base_100ep": 110_895_792,
+    "vitdet_large_100ep": 330_684_656,
+    "vitdet_base_cascade_100ep": 141_160_990,
+    "vitdet_large_cascade_100ep": 360_949_854,
+    "vit_fpn_base_100ep": 118_674_184,
+}
+PUBLISHED_MILLIONS = {  # ViT-Adapter, Table 1
+    "vit_tiny_3x": 26.1,
+    "vit_small_1x": 43.8,
+    "vit_base_3x": 113.6,
+    "vit_large_3x": 337.3,
+    "vitdet_conv_tiny_1x": 26.6,
+    "vitdet_conv_small_3x": 45.7,
+    "vitdet_conv_base_3x": 121.3,
+    "vitdet_conv_large_3x": 350.9,
+    "vit_adapter_tiny_3x": 28.1,
+    "vit_adapter_small_1x": 47.8,
+    "vit_adapter_base_3x": 120.2,
+    "vit_adapter_large_3x": 347.9,
+    "swin_tiny_3x": 47.8,
+    "pvtv2_b1_1x": 33.7,
+    "pvtv2_b5_3x": 101.6,
+    "swin_base_3x": 107.1,
+    "convnext_tiny_3x": 48.1,
+    "pvtv2_b2_3x": 45.0,
+}
+SMALL = {
+    "mimdet": {
+        "width": 32, "depth": 2, "heads": 2, "grid": 8, "channels": 16,
+        "decoder_width": 32, "decoder_heads": 2,
+    },
+    "vitdet": {
+        "width": 32, "depth": 4, "heads": 2, "window": 3, "image_size": 128, "square": 128,
+        "channels": 16,
+    },
+    "vit_fpn": {"width": 64, "depth": 4, "heads": 2, "window": 4, "grid": 8, "channels": 16},
+    "vit_adapter": {
+        "width": 32, "depth": 4, "heads": 2, "window": 3, "grid": 8, "conv_width": 8,
+        "deform_heads": 2, "points": 2, "channels": 16,
+    },
+}  # fmt: skip
+SMALL_TIMM = {
+    "swin": "swin_tiny_patch4_window7_224",
+    "convnext": "convnext_atto",
+    "pvt": "pvt_v2_b0",
+    "mvitv2": "mvitv2_tiny",
+}
+
+
+def parameters(name):
+    recipe = complete(load_recipe(name)).recipe
+    with torch.device("meta"):
+        detector = build_detector(recipe, classes=80)
+    return sum(parameter.numel() for parameter in detector.parameters())
+
+
+@pytest.mark.parametrize(("name", "count"), MEASURED.items())
+def test_parameters_equal_those_measured_on_the_official_models(name, count):
+    assert parameters(name) == count
+
+
+@pytest.mark.parametrize(("name", "millions"), PUBLISHED_MILLIONS.items())
+def test_parameters_round_to_the_published_figure(name, millions):
+    assert math.isclose(parameters(name) / 1e6, millions, abs_tol=0.055)
+
+
+def reduced(name):
+    """The recipe with its backbone and head shrunk, everything else as it is."""
+    recipe = load_recipe(name).recipe
+    chosen = dict(recipe.backbone.model_extra)
+    kind = recipe.backbone.name
+    if kind == "timm_fpn":
+        family = next(key for key in SMALL_TIMM if chosen["model"].startswith(key))
+        small = {"model": SMALL_TIMM[family], "channels": 16}
+    else:
+        small = SMALL[kind]
+    sets = [f"backbone.{key}={value}" for key, value in small.items() if key != "name"]
+    head = ["head.channels=16", "head.fc_channels=32", "head.roi_batch=32"]
+    rpn = ["head.rpn_pre_nms_train=50", "head.rpn_post_nms_train=40"]
+    return complete(load_recipe(name, [*sets, *head, *rpn, "init.weights=null"])).recipe
+
+
+def targets():
+    bits = torch.zeros(96, 128, dtype=torch.bool).numpy()
+    bits[20:70, 30:90] = True
+    masks = InstanceMasks((BitPatch.of(bits),), 96, 128)
+    one = Target(torch.tensor([[30.0, 20, 90, 70]]), torch.tensor([1]), masks)
+    return [one, one]
+
+
+RECIPES = shipped_names()
+
+
+def test_the_list_of_recipes_is_not_short():
+    assert len(RECIPES) >= 50
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_forward_and_backward_reaches_every_learning_parameter(name):
+    recipe = reduced(name)
+    detector = build_detector(recipe, classes=3).train()
+    torch.manual_seed(0)
+    images = [torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8) for _ in range(2)]
+    losses = detector(images, targets())
+    total = sum(losses.values())
+    assert torch.isfinite(total)
+    total.backward()
+    missing = [n for n, p in detector.named_parameters() if p.requires_grad and p.grad is None]
+    whole = recipe.backbone.model_extra.get("train_ratio") == 1.0
+    unused = {"backbone.decoder.mask_token"} if whole else set()  # nothing is left to fill
+    assert set(missing) <= unused
