@@ -18,9 +18,6 @@ WANTED = {
         "in.image_",
         "sampling.ids_shuffle",
         "sampling.pad_mask",
-        "enc.out",
-        "dec.out",
-        "fpn.p4",
         "fpn.p5",
     ),
 }
