@@ -97,7 +97,7 @@ class MIMDetOptions(BackboneOptions):
     """Where strides 4 and 8 come from: the stem, or maps from within the encoder (Table 8)."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
-    norm: Literal["BN", "SyncBN", "LN", "GN", "none"] = "BN"
+    norm: Literal["bn", "syncbn", "ln", "gn", "none"] = "bn"
     """Normalisation in the pyramid."""
     checkpoint_activations: bool = False
     """Recompute the blocks in the backward pass: less memory, about a third more time."""

@@ -118,7 +118,9 @@ def has_batch_norm(model: str) -> bool:
 def unknown(model: str) -> str:
     """What to say of a name that timm does not know."""
     usable = [name for name in list_models() if family_of(name) in FAMILIES]
-    near = get_close_matches(model.partition(".")[0], usable, 3, cutoff=0.4)
+    stem = model.partition(".")[0]
+    longer = [name for name in usable if name.startswith(stem)]  # much is often left away
+    near = get_close_matches(stem, longer or usable, 3, cutoff=0.0 if longer else 0.4)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return f"timm has no model of that name{hint}"
 

@@ -12,8 +12,7 @@ Shapes, for B images of H x W pixels and a ViT of width D:
 Differs from upstream: sides that do not divide by 32 are filled up with zeros and the maps cut to
 size, where upstream fails; blocks that belong to no interaction are refused, where upstream skips
 them; without weights the ViT starts from narrow normal values; recomputing covers the adapter too.
-The first two rows of table 6 exist in the paper only (`parts`), and so do three of table 7
-(`attention`).
+Two rows of table 6 (`parts`) and three of table 7 (`attention`) exist in the paper only.
 """
 
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from backbones.layers.adapter import (
     grid_of,
     resized,
     to_maps,
+    unfit_groups,
 )
 from backbones.layers.attention import GridAttention
 from backbones.layers.block import (
@@ -48,6 +48,8 @@ from backbones.layers.block import (
     drop_rates,
     initialise,
     quarter_ends,
+    unfit_blocks,
+    unfit_heads,
 )
 from backbones.layers.conv_neck import ConvNeck
 from backbones.layers.deconv_pyramid import DeconvPyramid
@@ -107,7 +109,7 @@ class ViTAdapterOptions(BackboneOptions):
     """From the four maps to the pyramid: an FPN, or a 1x1 convolution and ReLU on each."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
-    norm: BatchNorm = "BN"
+    norm: BatchNorm = "bn"
     """Normalisation in the spatial prior module and of the four maps."""
     fpn_norm: Norm = "none"
     """Normalisation in the FPN."""
@@ -118,24 +120,23 @@ class ViTAdapterOptions(BackboneOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"'backbone.width' {self.width} does not divide by 'backbone.heads' {self.heads}"
-            )
+        found = unfit_heads(self.width, self.heads)
         if self.inner % self.deform_heads:
-            raise ValueError(
+            found.append(
                 f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', does not "
                 f"divide by 'backbone.deform_heads' {self.deform_heads}"
             )
         if self.attention in ("cswin", "pale") and self.deform_heads % 2:
-            raise ValueError(
+            found.append(
                 f"'backbone.attention' {self.attention} halves its heads: 'backbone.deform_heads' "
                 f"{self.deform_heads} is odd"
             )
         if self.neck == "conv" and self.fpn_norm != "none":
-            raise ValueError("'backbone.neck' conv has no norm: set 'backbone.fpn_norm' to none")
-        chosen_blocks("backbone.global_blocks", self.global_blocks, self.depth)
-        block_groups(self.depth, self.interactions, self.interaction_ends)
+            found.append("'backbone.neck' conv has no norm: set 'backbone.fpn_norm' to none")
+        found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        found += unfit_groups(self.depth, self.interactions, self.interaction_ends)
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
     @property
@@ -151,7 +152,7 @@ class ViTAdapterOptions(BackboneOptions):
 
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
     """The transformer's blocks, in windows but for the global ones."""
-    whole = chosen_blocks("backbone.global_blocks", options.global_blocks, options.depth)
+    whole = chosen_blocks(options.global_blocks, options.depth)
     built = nn.ModuleList()
     for i, rate in enumerate(drop_rates(options.drop_path, options.depth)):
         attention = GridAttention(

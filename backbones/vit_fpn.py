@@ -44,6 +44,8 @@ from backbones.layers.block import (
     drop_rates,
     initialise,
     quarter_ends,
+    unfit_blocks,
+    unfit_heads,
 )
 from backbones.layers.conv_residual import ConvResidual
 from backbones.layers.deconv_scales import DeconvScales
@@ -77,7 +79,7 @@ class ViTFPNOptions(BackboneOptions):
     """Side of the stored position table; li2021 pads its images to the square it covers."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
-    norm: Norm = "BN"
+    norm: Norm = "bn"
     """Normalisation in the pyramid."""
     decay_exceptions: bool = True
     """Apply the weight-decay exceptions of the form's release; false leaves all to the recipe."""
@@ -86,28 +88,28 @@ class ViTFPNOptions(BackboneOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"'backbone.width' {self.width} does not divide by 'backbone.heads' {self.heads}"
-            )
+        found = unfit_heads(self.width, self.heads)
         if self.form == "li2021" and self.grid % self.window:
-            raise ValueError(
+            allowed = ", ".join(str(n) for n in range(2, self.grid + 1) if self.grid % n == 0)
+            found.append(
                 f"'backbone.window' {self.window} does not divide 'backbone.grid' {self.grid}, as "
-                "the form li2021 needs"
+                f"the form li2021 needs: use one of {allowed}"
             )
         if self.form != "conv" and self.conv_blocks is not None:
-            raise ValueError(
+            found.append(
                 f"'backbone.conv_blocks' has no meaning in the form {self.form}: leave it out, or "
                 "set 'backbone.form' to conv"
             )
-        chosen_blocks("backbone.global_blocks", self.global_blocks, self.depth)
-        chosen_blocks("backbone.conv_blocks", self.conv_blocks, self.depth)
+        found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        found += unfit_blocks("backbone.conv_blocks", self.conv_blocks, self.depth)
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
 
 def windows(options: ViTFPNOptions) -> list[int | None]:
     """The side of every block's windows; None for the global ones."""
-    whole = chosen_blocks("backbone.global_blocks", options.global_blocks, options.depth)
+    whole = chosen_blocks(options.global_blocks, options.depth)
     return [None if i in whole else options.window for i in range(options.depth)]
 
 
@@ -161,7 +163,7 @@ class ViTFPN(Backbone):
             self.scale.apply(mmdet_values)
             self.fpn.apply(mmdet_values)
         if form == "conv":
-            chosen = chosen_blocks("backbone.conv_blocks", options.conv_blocks, options.depth)
+            chosen = chosen_blocks(options.conv_blocks, options.depth)
             self.convs = nn.ModuleDict({str(i): ConvResidual(width) for i in sorted(chosen)})
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         self.padding = Padding(square=PATCH * options.grid if form == "li2021" else None)

@@ -26,7 +26,15 @@ from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
 from backbones.key_maps.plain_vit import mae_encoder
 from backbones.key_maps.rename import KeyMap
 from backbones.layers.attention import RelativeAttention
-from backbones.layers.block import Block, apply_block, chosen_blocks, drop_rates, initialise
+from backbones.layers.block import (
+    Block,
+    apply_block,
+    chosen_blocks,
+    drop_rates,
+    initialise,
+    unfit_blocks,
+    unfit_heads,
+)
 from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PATCH, PatchEmbed
 from backbones.layers.pos_embed import resize_table
@@ -58,7 +66,7 @@ class ViTDetOptions(BackboneOptions):
     """Pad every image to a square of this side in pixels; null pads to a multiple of 32."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
-    norm: Norm = "LN"
+    norm: Norm = "ln"
     """Normalisation in the pyramid; LN is over the channels of each position."""
     decay_exceptions: bool = True
     """Keep layer norms and positions of the ViT out of weight decay; the released Huge does not."""
@@ -67,23 +75,22 @@ class ViTDetOptions(BackboneOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"'backbone.width' {self.width} does not divide by 'backbone.heads' {self.heads}"
-            )
+        found = unfit_heads(self.width, self.heads)
         side = min(self.image_size, self.square or self.image_size) // PATCH
         if self.window > side:
-            raise ValueError(
+            found.append(
                 f"'backbone.window' {self.window} is larger than the grid of {side} x {side} tokens"
                 f": use at most {side}"
             )
-        chosen_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
 
 def blocks(options: ViTDetOptions) -> nn.ModuleList:
     """The transformer's blocks, in windows but for the global ones."""
-    whole = chosen_blocks("backbone.global_blocks", options.global_blocks, options.depth)
+    whole = chosen_blocks(options.global_blocks, options.depth)
     side = options.image_size // PATCH
     built = nn.ModuleList()
     for i, rate in enumerate(drop_rates(options.drop_path, options.depth)):

@@ -15,7 +15,7 @@ class HeadSettings:
 
     rpn_convs: int = 2
     box_head: BoxHeadName = "4conv1fc"
-    norm: Norm = "BN"
+    norm: Norm = "bn"
     channels: int = 256
     fc_channels: int = 1024
     mask: bool = True

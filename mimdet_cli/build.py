@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from backbones.contract import CONTRACT_VERSION, Backbone
+from backbones.contract import CONTRACT_VERSION, Backbone, Padding
 from heads.mask_rcnn import MaskRCNN
 from heads.settings import HeadSettings
 from mimdet_cli import plugins
@@ -56,7 +56,7 @@ def complete(resolved: ResolvedRecipe) -> ResolvedRecipe:
 def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     """The detector of a completed recipe, with weights drawn from its seed.
 
-    One process has no one to share batch statistics with: "SyncBN" is then plain "BN", which has
+    One process has no one to share batch statistics with: "syncbn" is then plain "bn", which has
     the same parameters.
     """
     settings = recipe.head.model_dump()
@@ -67,6 +67,7 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     kind = backbone_class(recipe.backbone.name)
     seed_weights(recipe.seed)
     backbone = kind.from_options(kind.Options.model_validate(chosen))
+    refuse_large_images(recipe, backbone.padding)
     detector = MaskRCNN(
         backbone,
         classes,
@@ -79,8 +80,36 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     return detector
 
 
+def refuse_large_images(recipe: Recipe, padding: Padding) -> None:
+    """Every size that `data` can give an image has to fit the square of the backbone, if any."""
+    side = padding.square
+    if side is None:
+        return
+    data = recipe.data
+    sizes = {"data.eval_max_side": data.eval_max_side}
+    if data.jitter is not None:
+        sizes["data.jitter.size"] = data.jitter.size
+    elif data.largest is None or data.largest > data.max_side:
+        sizes["data.max_side"] = data.max_side
+    else:
+        sizes["data.largest"] = data.largest
+    of = "'backbone.square'" if "square" in (recipe.backbone.model_extra or {}) else "its options"
+    errors = [
+        RecipeError(
+            f"'{key}' {size} is larger than the square of {side} pixels that the backbone "
+            f"'{recipe.backbone.name}' pads images to.",
+            where=key,
+            fix=f"set '{key}' to at most {side}, or enlarge the square by {of}.",
+        )
+        for key, size in sizes.items()
+        if size > side
+    ]
+    if errors:
+        raise RecipeError.joined(errors)
+
+
 def _alone(norm: str) -> str:
-    return "BN" if norm == "SyncBN" else norm
+    return "bn" if norm == "syncbn" else norm
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -188,25 +188,30 @@ class Exchange(Interaction):
 
 def block_groups(depth: int, count: int, ends: Sequence[int] | None) -> list[range]:
     """Blocks of each of `count` interactions, up to `ends` or equally many; one group for none."""
+    if ends is not None:
+        return [range(before + 1, end + 1) for before, end in pairwise([-1, *ends])]
+    size = depth // max(1, count)
+    return [range(start, start + size) for start in range(0, depth, size)]
+
+
+def unfit_groups(depth: int, count: int, ends: Sequence[int] | None) -> list[str]:
+    """What is wrong with the options that `block_groups` takes."""
     if ends is None:
-        if count and depth % count:
-            allowed = ", ".join(str(n) for n in range(1, depth + 1) if depth % n == 0)
-            raise ValueError(
-                f"'backbone.interactions' {count} does not divide the depth {depth}: "
-                f"use one of 0, {allowed}"
-            )
-        size = depth // max(1, count)
-        return [range(start, start + size) for start in range(0, depth, size)]
+        if count == 0 or depth % count == 0:
+            return []
+        allowed = ", ".join(str(n) for n in range(1, depth + 1) if depth % n == 0)
+        return [
+            f"'backbone.interactions' {count} does not divide the depth {depth}: "
+            f"use one of 0, {allowed}"
+        ]
     if len(ends) != count:
-        raise ValueError(
+        return [
             f"'backbone.interaction_ends' lists {len(ends)} blocks for {count} "
             "'backbone.interactions': make them as many"
-        )
+        ]
     if list(ends) != sorted(set(ends)) or not ends or ends[-1] != depth - 1:
-        raise ValueError(
-            f"'backbone.interaction_ends' must rise, and end with the last block, {depth - 1}"
-        )
-    return [range(before + 1, end + 1) for before, end in pairwise([-1, *ends])]
+        return [f"'backbone.interaction_ends' must rise, and end with the last block, {depth - 1}"]
+    return []
 
 
 def grid_of(maps: Tensor) -> Grid:

@@ -63,18 +63,32 @@ def quarter_ends(depth: int) -> list[int]:
     return [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
 
 
-def chosen_blocks(key: str, chosen: Sequence[int] | None, depth: int) -> frozenset[int]:
-    """Blocks that the option `key` names; where it is None, the last one of each quarter."""
+def chosen_blocks(chosen: Sequence[int] | None, depth: int) -> frozenset[int]:
+    """The blocks `chosen`; where it is None, the last one of each quarter."""
+    return frozenset(quarter_ends(depth) if chosen is None else chosen)
+
+
+def unfit_blocks(key: str, chosen: Sequence[int] | None, depth: int) -> list[str]:
+    """What is wrong with the blocks that the option `key` names."""
     if chosen is None:
-        if depth % 4:
-            raise ValueError(f"a depth of {depth} has no quarters: list the blocks in '{key}'")
-        return frozenset(quarter_ends(depth))
-    strays = [i for i in chosen if not 0 <= i < depth]
-    if strays:
-        raise ValueError(
-            f"'{key}' names block {strays[0]}, the last one of a depth of {depth} is {depth - 1}"
-        )
-    return frozenset(chosen)
+        wrong = f"a depth of {depth} has no quarters: list the blocks in '{key}'"
+        return [wrong] if depth % 4 else []
+    return [
+        f"'{key}' names block {i}, the last one of a depth of {depth} is {depth - 1}"
+        for i in chosen
+        if not 0 <= i < depth
+    ]
+
+
+def unfit_heads(width: int, heads: int) -> list[str]:
+    """What is wrong with the attention heads of tokens of `width`."""
+    if width % heads == 0:
+        return []
+    allowed = ", ".join(str(n) for n in range(1, 33) if width % n == 0)
+    return [
+        f"'backbone.width' {width} does not divide by 'backbone.heads' {heads}: use one of "
+        f"{allowed}"
+    ]
 
 
 def initialise(module: nn.Module) -> None:

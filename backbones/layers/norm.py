@@ -1,7 +1,7 @@
 """Normalisation of convolution maps, by the name that a recipe uses.
 
-"LN" is the channel LayerNorm of ViTDet (Li et al., ECCV 2022, arXiv:2203.16527, section 3): every
-position is normalised over its channels, eps 1e-6. "BN" is detectron2's: eps 1e-5, momentum 0.1.
+"ln" is the channel LayerNorm of ViTDet (Li et al., ECCV 2022, arXiv:2203.16527, section 3): every
+position is normalised over its channels, eps 1e-6. "bn" is detectron2's: eps 1e-5, momentum 0.1.
 
 Shapes: every module maps (B, C, H, W) to (B, C, H, W).
 """
@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Norm = Literal["BN", "SyncBN", "LN", "GN", "none"]
+Norm = Literal["bn", "syncbn", "ln", "gn", "none"]
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -34,14 +34,14 @@ class ChannelLayerNorm(nn.LayerNorm):
 def make_norm(name: Norm, channels: int) -> nn.Module | None:
     """The module behind `name`; None for "none".
 
-    "GN" has 32 groups, or the greatest common divisor of 32 and `channels` where 32 does not fit.
+    "gn" has 32 groups, or the greatest common divisor of 32 and `channels` where 32 does not fit.
     """
-    if name == "BN":
+    if name == "bn":
         return nn.BatchNorm2d(channels)
-    if name == "SyncBN":
+    if name == "syncbn":
         return nn.SyncBatchNorm(channels)
-    if name == "LN":
+    if name == "ln":
         return ChannelLayerNorm(channels)
-    if name == "GN":
+    if name == "gn":
         return nn.GroupNorm(math.gcd(32, channels), channels)
     return None

@@ -16,7 +16,7 @@ class RaisedMaps(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        norm = make_norm("GN", width)
+        norm = make_norm("gn", width)
         assert norm is not None
         self.to_stride4 = nn.Sequential(
             nn.ConvTranspose2d(width, width, 2, stride=2),

@@ -14,12 +14,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-BatchNorm = Literal["BN", "SyncBN"]
+BatchNorm = Literal["bn", "syncbn"]
 
 
 def batch_norm(norm: BatchNorm, channels: int) -> nn.Module:
     """Batch norm of one process, or of all."""
-    return nn.SyncBatchNorm(channels) if norm == "SyncBN" else nn.BatchNorm2d(channels)
+    return nn.SyncBatchNorm(channels) if norm == "syncbn" else nn.BatchNorm2d(channels)
 
 
 def conv_norm(channels_in: int, channels_out: int, stride: int, norm: BatchNorm) -> list[nn.Module]:

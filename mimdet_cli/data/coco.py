@@ -24,9 +24,11 @@ from mimdet_cli.data.findings import Findings, Problem, listed
 from mimdet_cli.data.masks import InstanceMasks
 from mimdet_cli.data.packed import Packed
 from mimdet_cli.data.sample import Category
-from mimdet_cli.data.segmentations import unpack
+from mimdet_cli.data.segmentations import is_absent, unpack
 from mimdet_cli.data.truth import Truth
 from mimdet_cli.errors import DataError
+
+NO_MASKS = "no annotation has a mask; boxes alone are used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,17 @@ def find_split(
 
 
 def load_split(annotation_file: Path, image_folder: Path, *, need_masks: bool) -> CocoSplit:
-    """Read and check a whole split; every problem of it is in the one error that is raised."""
+    """Read and check a whole split; every problem of it is in the one error that is raised.
+
+    Where masks are needed, either every annotation has one or none has: `has_masks` tells which.
+    """
     document = _read_document(annotation_file)
+    masks = need_masks and not _has_boxes_alone(document["annotations"])
     findings = Findings(annotation_file)
     categories = read_categories(document["categories"], findings)
     images = read_images(document["images"], findings)
     check_files(images, image_folder, findings)
-    reader = AnnotationReader(images, categories, need_masks, findings, [], [])
+    reader = AnnotationReader(images, categories, masks, findings, [], [])
     rows = list(reader.read(document["annotations"]))
     errors = findings.errors({Problem.MISSING_FILE: image_folder})
     for name in ("images", "categories"):
@@ -165,9 +171,15 @@ def load_split(annotation_file: Path, image_folder: Path, *, need_masks: bool) -
         Packed.of(image.file.encode() for image in images),
         Annotations.of([row for row in rows if not row.crowd], len(images)),
         Annotations.of([row for row in rows if row.crowd], len(images)),
-        need_masks,
-        _notes(reader),
+        masks,
+        (*([NO_MASKS] if need_masks and not masks else []), *_notes(reader)),
     )
+
+
+def _has_boxes_alone(annotations: list[Any]) -> bool:
+    """Whether there are annotations, none of them with a mask."""
+    records = [one for one in annotations if isinstance(one, dict)]
+    return bool(records) and all(is_absent(one.get("segmentation")) for one in records)
 
 
 def _read_document(file: Path) -> dict[str, list[Any]]:

@@ -82,6 +82,8 @@ def score_run(
     recipe = checkpoint.recipe
     split = read_split(recipe.data, "val", recipe.head.mask)
     match_classes(checkpoint.categories, split.categories, split.annotation_file)
+    for note in split.notes:
+        console.warn(f"val: {note}")
     chosen = choose_device(device)
     scored = score_model(checkpoint.detector(chosen), recipe, split, chosen, console)
     save_scored(scored, split, checkpoint.eval_folder)
@@ -108,7 +110,7 @@ def score_model(
     with console.progress(len(split), "evaluating") as progress:
         results = detect(model, loader, device, on_image=lambda _: progress.advance())
     entries = to_coco(results, split.categories)
-    ap = score(split.annotation_file, entries, masks=recipe.head.mask)
+    ap = score(split.annotation_file, entries, masks=recipe.head.mask and split.has_masks)
     return Scored(ap, results, entries, time.perf_counter() - began)
 
 

@@ -44,7 +44,7 @@ from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
-from mimdet_cli.weights.catalog import Source, locate
+from mimdet_cli.weights.catalog import locate
 from mimdet_cli.weights.load import load_weights
 
 MANY_PASSES = 200
@@ -93,16 +93,17 @@ def train(
 ) -> TrainingReport:
     """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
     recipe = _with_absolute_paths(complete(resolved).recipe)
-    checkpoint = newest_step(out, recipe) if resume else None
-    # what is missing is said before anything else is done
-    source = locate(recipe.init) if checkpoint is None else None
     chosen = choose_device(device)
+    if not resume:
+        locate(recipe.init)  # what is missing is said before the data are read
     splits = _read_splits(recipe)
-    steps = total_steps(recipe, len(splits.train))
+    recipe = _with_masks_of(splits.train, recipe)
+    checkpoint = newest_step(out, recipe) if resume else None
     _tell_data(splits, console)
+    steps = total_steps(recipe, len(splits.train))
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
-        start(out, recipe, _initialise(detector, recipe, source, console))
+        start(out, recipe, _initialise(detector, recipe, console))
     state = build_state(recipe, detector, chosen)
     journal = Journal(out / METRICS)
     if checkpoint is not None:
@@ -182,10 +183,15 @@ def _read_splits(recipe: Recipe) -> Splits:
     return Splits(train_split, val)
 
 
-def _initialise(
-    detector: MaskRCNN, recipe: Recipe, source: Source | None, console: Console
-) -> dict[str, Any] | None:
-    """Load the weights of `source`; the record of what became of them, None without any."""
+def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
+    """The recipe without its mask head where the data have no masks to teach it."""
+    head = recipe.head.model_copy(update={"mask": recipe.head.mask and split.has_masks})
+    return recipe.model_copy(update={"head": head})
+
+
+def _initialise(detector: MaskRCNN, recipe: Recipe, console: Console) -> dict[str, Any] | None:
+    """Load the recipe's weights; the record of what became of them, None without any."""
+    source = locate(recipe.init)
     if source is None:
         console.say("weights: random, because init.weights is null")
         return None

@@ -1,8 +1,9 @@
 """A pydantic error -> one `RecipeError` per mistake: the key, where it is set, what is allowed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,6 +13,8 @@ from mimdet_cli.recipe.allowed import Schema, describe, keys_of, node_at
 from mimdet_cli.recipe.reading import DEFAULT, Origin
 
 Path = tuple[str | int, ...]
+KEY: Final = re.compile(r"\b[a-z_]+\.[a-z0-9_.]*[a-z0-9_]")
+"""A dotted key inside a sentence."""
 
 
 def explain(
@@ -46,7 +49,9 @@ def _explain_one(
         return RecipeError(f"'{key}' is not set.", where=where, fix=f"give {_say(schema, path)}.")
     if details["type"] in ("value_error", "assertion_error"):
         message = str(details.get("ctx", {}).get("error", details["msg"]))
-        return RecipeError(f"{message}.", where=where)
+        named = [origins[key] for key in KEY.findall(message) if key in origins]
+        told = dict.fromkeys(str(origin) for origin in named)
+        return RecipeError(f"{message}.", where="; ".join(told) or where)
     item = path[-1] if path and isinstance(path[-1], int) else None
     subject = f"'{key}'" if item is None else f"item {item + 1} of '{key}'"
     return RecipeError(

@@ -38,7 +38,7 @@ class Head(Section):
     """3x3 convolutions in the region proposal network before its two predictors."""
     box_head: Literal["4conv1fc", "2fc"] = "4conv1fc"
     """Four convolutions and one linear layer, or two linear layers."""
-    norm: Literal["BN", "SyncBN", "LN", "GN", "none"] = "BN"
+    norm: Literal["bn", "syncbn", "ln", "gn", "none"] = "bn"
     """Normalisation after the convolutions of the box and mask heads."""
     channels: Count = 256
     """Width of the convolutions of the RPN, box and mask heads."""

@@ -41,7 +41,7 @@ def test_version_is_a_result(mimdet):
             "  fix: give a number from 0 to 1.\n"
             "error: 'head.norm' cannot be 'groupnorm'.\n"
             "  at:  --set head.norm=groupnorm\n"
-            "  fix: give one of BN, SyncBN, LN, GN, none.\n",
+            "  fix: give one of bn, syncbn, ln, gn, none.\n",
         ),
         (
             ("train",),

@@ -210,6 +210,20 @@ def test_data_of_other_classes_is_refused(mimdet, run, own_shapes):
     )
 
 
+def test_masks_are_not_scored_on_data_that_have_none(mimdet, run, own_shapes):
+    file = own_shapes / "annotations" / "instances_val.json"
+    document = json.loads(file.read_text())
+    for annotation in document["annotations"]:
+        del annotation["segmentation"]
+    file.write_text(json.dumps(document))
+    outcome = mimdet("eval", run, "--data", own_shapes, "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert report["mask"] is None
+    assert report["box"] == json.loads(mimdet("eval", run, "--json").out)["box"]
+    assert "warning: val: no annotation has a mask; boxes alone are used.\n" in outcome.err
+
+
 def test_folder_that_is_no_run_is_refused(mimdet, tmp_path):
     outcome = mimdet("eval", tmp_path)
     assert (outcome.code, outcome.out) == (4, "")

@@ -251,18 +251,24 @@ def test_every_option_of_length_batch_and_memory_is_accepted_together(
     assert first["grad_norm"] > 0
 
 
-def test_data_without_masks_trains_the_boxes(mimdet, tiny, own_shapes, tmp_path):
+def test_data_without_masks_trains_and_scores_the_boxes_and_says_so(
+    mimdet, tiny, own_shapes, tmp_path
+):
     for file in (own_shapes / "annotations").iterdir():
         document = json.loads(file.read_text())
         for annotation in document["annotations"]:
             del annotation["segmentation"]
         file.write_text(json.dumps(document))
-    outcome = mimdet(
-        "train", tiny, "--data", own_shapes, "--out", tmp_path / "run",
-        "--set", "head.mask=false", "--json",
-    )  # fmt: skip
+    outcome = mimdet("train", tiny, "--data", own_shapes, "--out", tmp_path / "run", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["ap"]["mask"] is None
+    warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        f"warning: {name}: no annotation has a mask; boxes alone are used."
+        for name in ("train", "val")
+    ]
+    again = ("train", tiny, "--data", own_shapes, "--out", tmp_path / "run", "--resume")
+    assert mimdet(*again).code == 0
 
 
 def test_run_finds_its_data_from_any_working_folder(mimdet, tiny, shapes, tmp_path, monkeypatch):

@@ -176,7 +176,7 @@ def whole(model: str, run: str) -> Case:
 
 def as_case(run: Tensors, weights: Tensors, grads: Tensors, vitdet: bool) -> Case:
     padding = Padding(square=352) if vitdet else Padding(multiple=32)
-    return Case(run, weights, grads, "LN" if vitdet else "BN", padding)
+    return Case(run, weights, grads, "ln" if vitdet else "bn", padding)
 
 
 def close(ours: Tensor, theirs: Tensor, share: float = 2e-4) -> None:
@@ -287,7 +287,7 @@ def test_five_losses_gradients_and_running_statistics_equal_detectron2s(make):
     sum(losses.values()).backward()
     check_gradients(model, case)
     after = {k.removeprefix("after."): v for k, v in case.run.items() if "after.roi_heads" in k}
-    assert len(after) == (16 if case.norm == "BN" else 0)
+    assert len(after) == (16 if case.norm == "bn" else 0)
     state = model.state_dict()
     for key, value in rename(after, KeyMap(DETECTRON2_HEAD)).kept.items():
         close(state[key], value)

@@ -21,7 +21,7 @@ STRIDES = (4, 8, 16, 32, 64)
 
 @pytest.mark.parametrize(
     ("name", "norm"),
-    [("mimdet_base", "BN"), ("mimdet_large", "BN"), ("li2021_b", "BN"), ("vitdet_b", "LN")],
+    [("mimdet_base", "bn"), ("mimdet_large", "bn"), ("li2021_b", "bn"), ("vitdet_b", "ln")],
 )
 def test_every_official_head_key_fits_our_full_size_head(name, norm):
     if not SHAPES.exists():

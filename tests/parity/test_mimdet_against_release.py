@@ -226,9 +226,9 @@ def test_the_schedule_is_the_released_one(recipe, size):
 @pytest.mark.parametrize(("recipe", "size"), [("base_50pct", "base"), ("large_50pct", "large")])
 def test_every_key_of_the_full_size_release_has_its_place(recipe, size):
     shapes = table("mimdet_vitdet/official_state_dict_shapes.json")[f"mimdet_{size}"]
-    options = {k: v for k, v in load_recipe(recipe).recipe.backbone.model_extra.items()}
+    options = dict(load_recipe(recipe).recipe.backbone.model_extra)
     with torch.device("meta"):
-        backbone = MIMDet(MIMDetOptions(**{**options, "norm": "BN"}))
+        backbone = MIMDet(MIMDetOptions(**{**options, "norm": "bn"}))
         detector = MaskRCNN(backbone, 80, HeadSettings(), PIXEL_MEAN, PIXEL_STD)
         official = {key: torch.empty(shape) for key, shape in shapes.items()}
     renamed = rename(official, full_map(backbone))

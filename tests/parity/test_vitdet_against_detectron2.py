@@ -37,7 +37,7 @@ SMALL = {
     "image_size": 256, "channels": 32,
 }  # fmt: skip
 HEAD = HeadSettings(
-    norm="LN", channels=32, fc_channels=64, rpn_batch=64, rpn_pre_nms_train=300,
+    norm="ln", channels=32, fc_channels=64, rpn_batch=64, rpn_pre_nms_train=300,
     rpn_pre_nms_test=200, rpn_post_nms_train=150, rpn_post_nms_test=100, roi_batch=64,
     detections=12,
 )  # fmt: skip
@@ -59,7 +59,7 @@ def with_head(backbone):
 
 def full_size(name):
     with torch.device("meta"):
-        return MaskRCNN(ViTDet(FULL[name]), 80, HeadSettings(norm="LN"), PIXEL_MEAN, PIXEL_STD)
+        return MaskRCNN(ViTDet(FULL[name]), 80, HeadSettings(norm="ln"), PIXEL_MEAN, PIXEL_STD)
 
 
 def full_map(backbone):

@@ -66,7 +66,7 @@ def test_same_seed_draws_the_same_weights(tiny):
 
 
 def test_synchronised_norm_is_a_plain_one_where_there_is_one_process(tiny):
-    recipe = tiny_recipe(tiny, "head.norm=SyncBN", "head.box_head=4conv1fc", "backbone.norm=SyncBN")
+    recipe = tiny_recipe(tiny, "head.norm=syncbn", "head.box_head=4conv1fc", "backbone.norm=syncbn")
     alone, shared = build_detector(recipe, 3), build_detector(recipe, 3, world=2)
 
     def kinds(model):

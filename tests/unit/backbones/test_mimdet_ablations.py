@@ -17,7 +17,7 @@ from mimdet_cli.recipe.load import load_recipe
 
 SMALL = {
     "width": 32, "depth": 4, "heads": 2, "drop_path": 0.0, "grid": 10, "window": 3,
-    "decoder_width": 16, "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "GN",
+    "decoder_width": 16, "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "gn",
     "train_ratio": 1.0,
 }  # fmt: skip
 SIZES = torch.tensor([[64, 96], [50, 80]])
@@ -29,7 +29,7 @@ VARIANTS = {
     "p5": {"max": {}, "mean": {}},
     "stem": {"naive": {}, "convnext": {}},
     "pyramid": {"hybrid": {}, "vit": {}},
-    "norm": {"BN": {}, "SyncBN": {}, "LN": {}, "GN": {}, "none": {}},
+    "norm": {"bn": {}, "syncbn": {}, "ln": {}, "gn": {}, "none": {}},
 }
 WITHOUT_DECODER = [
     {"decoder_layers": 0},
@@ -81,14 +81,14 @@ def test_every_value_changes_the_maps_or_the_number_of_parameters(name):
         value: print_of(small(**{name: value}, **more)) for value, more in VARIANTS[name].items()
     }
     if name == "norm":  # one process: the same batch normalisation by another name
-        assert prints.pop("SyncBN") == prints["BN"]
+        assert prints.pop("syncbn") == prints["bn"]
     assert len(set(prints.values())) == len(prints) >= 2
 
 
 @pytest.mark.parametrize("options", EVERY, ids=str)
 def test_every_variant_runs_forward_and_backward(options):
     backbone = small(**options)
-    if options.get("norm") == "SyncBN":
+    if options.get("norm") == "syncbn":
         backbone.eval()  # in training it needs a GPU
     maps = backbone(images(), SIZES)
     for level in backbone.levels:

@@ -278,7 +278,7 @@ def test_batch_statistics_are_learned_unless_they_are_frozen():
 
 
 def test_a_norm_in_the_pyramid_replaces_its_biases():
-    names = {name for name, _ in tiny("resnet18", norm="GN").named_parameters()}
+    names = {name for name, _ in tiny("resnet18", norm="gn").named_parameters()}
     assert "fpn.lateral.0.norm.weight" in names
     assert "fpn.lateral.0.conv.bias" not in names
     assert "fpn.lateral.0.conv.bias" in {n for n, _ in tiny("resnet18").named_parameters()}

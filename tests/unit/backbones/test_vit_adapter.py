@@ -174,7 +174,7 @@ CHANGES: dict[str, list[Any]] = {
     "add_vit_feature": [False],
     "neck": ["conv"],
     "channels": [16],
-    "fpn_norm": ["BN", "SyncBN", "LN", "GN"],
+    "fpn_norm": ["bn", "syncbn", "ln", "gn"],
 }
 SAME_OUTPUT = {"norm", "decay_exceptions", "checkpoint_activations", "drop_path"}
 """Options of training alone, each with a test of its own."""
@@ -214,7 +214,7 @@ def test_injectors_start_without_effect_and_change_the_maps_once_they_have_one()
 
 
 def test_synchronised_norms_have_the_same_parameters():
-    backbone = tiny(norm="SyncBN")
+    backbone = tiny(norm="syncbn")
     kinds = [type(m) for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert kinds == [nn.SyncBatchNorm] * 10
     backbone.load_state_dict(tiny().state_dict())
@@ -278,7 +278,7 @@ def test_depth_rises_from_patches_to_the_adapter():
         ({"deform_ratio": 0.3}, "does not divide by 'backbone.deform_heads' 2"),
         ({"deform_heads": 3, "attention": "pale"}, "'backbone.deform_heads' 3 is odd"),
         ({"global_blocks": (4,)}, "the last one of a depth of 4 is 3"),
-        ({"neck": "conv", "fpn_norm": "BN"}, "set 'backbone.fpn_norm' to none"),
+        ({"neck": "conv", "fpn_norm": "bn"}, "set 'backbone.fpn_norm' to none"),
         ({"attention": "sparse"}, "Input should be"),
         ({"interactions": -1}, "greater than or equal to 0"),
     ],
@@ -337,7 +337,7 @@ def test_every_key_of_a_released_neck_and_head_becomes_one_of_ours_and_none_is_l
     settings = HeadSettings(channels=8, fc_channels=8, rpn_convs=1, box_head="2fc", norm="none")
     if norm:
         settings = HeadSettings(channels=8, fc_channels=8)
-    backbone = tiny(fpn_norm="BN" if norm else "none")
+    backbone = tiny(fpn_norm="bn" if norm else "none")
     detector = MaskRCNN(backbone, 3, settings, (0, 0, 0), (1, 1, 1))
     rules = {**backbone.key_maps["vit_adapter_release"].rules, **HEADS["mmdet"]}
     renamed = rename(dict.fromkeys(released(norm), torch.zeros(0)), KeyMap(rules))

@@ -14,7 +14,7 @@ from mimdet_cli.recipe.schema import Optimizer
 
 SMALL = {
     "width": 32, "depth": 4, "heads": 2, "window": 3, "global_blocks": (1, 3), "grid": 6,
-    "norm": "GN",
+    "norm": "gn",
 }  # fmt: skip
 FORMS = ("li2021", "vit", "conv")
 MMDET = HeadSettings(rpn_convs=1, box_head="2fc", norm="none")
@@ -75,10 +75,10 @@ def test_vit_adapters_baselines_have_the_published_sizes(form, size):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("norm", ["LN", "BN", "SyncBN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["ln", "bn", "syncbn", "gn", "none"])
 def test_every_form_keeps_its_promise_of_levels_and_every_parameter_learns(form, norm):
     backbone = small(form, norm=norm, channels=16)
-    if norm == "SyncBN":
+    if norm == "syncbn":
         backbone.eval()  # in training it needs a GPU
     maps = run(backbone)
     assert [level.name for level in backbone.levels] == list(maps)
@@ -120,7 +120,7 @@ def test_li_2021_starts_from_sines_of_rows_then_of_columns():
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("option", [{"window": 2}, {"global_blocks": (3,)}, {"norm": "LN"}])
+@pytest.mark.parametrize("option", [{"window": 2}, {"global_blocks": (3,)}, {"norm": "ln"}])
 def test_every_architectural_option_changes_the_maps(form, option):
     before, after = (run(wake(small(form, **extra)))["p4"] for extra in ({}, option))
     assert not torch.allclose(before, after, atol=1e-4)

@@ -37,7 +37,7 @@ def run(backbone, height=64, width=96):
 
 def detector(**options):
     with torch.device("meta"):
-        settings = HeadSettings(norm="LN")
+        settings = HeadSettings(norm="ln")
         return MaskRCNN(ViTDet(ViTDetOptions(**options)), 80, settings, (0,) * 3, (1,) * 3)
 
 
@@ -56,10 +56,10 @@ def test_a_detector_of_80_classes_has_the_official_number_of_parameters(size):
     assert sum(p.numel() for p in detector(**SIZES[size]).parameters()) == OFFICIAL[size]
 
 
-@pytest.mark.parametrize("norm", ["LN", "BN", "SyncBN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["ln", "bn", "syncbn", "gn", "none"])
 def test_it_keeps_its_promise_of_levels_and_every_parameter_learns(norm):
     backbone = small(norm=norm, channels=16)
-    if norm == "SyncBN":
+    if norm == "syncbn":
         backbone.eval()  # in training it needs a GPU
     maps = run(backbone)
     assert [level.name for level in backbone.levels] == list(maps)
@@ -80,7 +80,7 @@ def test_images_are_padded_to_the_square_or_to_a_multiple_of_32(square, canvas):
     "option",
     [
         {"window": 2}, {"global_blocks": (3,)}, {"global_blocks": ()}, {"grid": 7},
-        {"rel_pos": False}, {"norm": "GN"},
+        {"rel_pos": False}, {"norm": "gn"},
     ],
 )  # fmt: skip
 def test_every_architectural_option_changes_the_maps(option):

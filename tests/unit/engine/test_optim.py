@@ -146,7 +146,7 @@ def test_adamw_settings_come_from_the_recipe():
 
 @pytest.mark.parametrize("depth", [2, 5])
 def test_mimdet_of_any_depth_has_its_encoder_below_and_its_decoder_above_the_rate(tiny, depth):
-    overrides = [f"backbone.depth={depth}", "optimizer.multiplier=2", "head.norm=LN"]
+    overrides = [f"backbone.depth={depth}", "optimizer.multiplier=2", "head.norm=ln"]
     recipe = complete(load_recipe(tiny, overrides)).recipe
     found = {r.name: r for r in rates(build_detector(recipe, 3), recipe.optimizer)}
     for i in range(depth):

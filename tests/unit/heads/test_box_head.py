@@ -65,7 +65,7 @@ def test_losses_without_foreground_or_without_regions_are_finite(labels):
     assert all(p.grad is not None for p in (*head.parameters(), *predictor.parameters()))
 
 
-@pytest.mark.parametrize("norm", ["BN", "SyncBN", "LN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_convolutions_have_a_bias_exactly_without_a_norm(norm):
     head = BoxHead(8, HeadSettings(channels=8, fc_channels=16, norm=norm))
     assert len(head.convs) == 4

@@ -69,7 +69,7 @@ def seen_by(heads: CascadeHeads) -> list[int]:
     ("backbone", "detector"), [(91_449_024, 141_160_990), (311_237_888, 360_949_854)]
 )
 def test_with_vitdets_backbone_the_parameters_are_the_measured_ones(backbone, detector):
-    settings = HeadSettings(norm="LN", cascade=True)
+    settings = HeadSettings(norm="ln", cascade=True)
     with torch.device("meta"):
         parts = RPN(256, (*STRIDES, 64), settings), CascadeHeads(256, STRIDES, 80, settings)
     count = sum(p.numel() for part in parts for p in part.parameters())

@@ -24,7 +24,7 @@ def theirs(norm: str, fcs: int, rpn_convs: int) -> list[str]:
     roots = ["objectness_logits", "anchor_deltas"]
     roots += ["conv"] if rpn_convs == 1 else [f"conv.conv{i}" for i in range(rpn_convs)]
     keys = [f"proposal_generator.rpn_head.{root}.{leaf}" for root in roots for leaf in pair]
-    buffers = ("running_mean", "running_var", "num_batches_tracked") if norm == "BN" else ()
+    buffers = ("running_mean", "running_var", "num_batches_tracked") if norm == "bn" else ()
     convs = [f"mask_head.mask_fcn{i}" for i in range(1, 5)]
     convs += [f"box_head.conv{i}" for i in range(1, 5)] if fcs == 1 else []
     for conv in convs:
@@ -37,7 +37,7 @@ def theirs(norm: str, fcs: int, rpn_convs: int) -> list[str]:
     return keys + [f"roi_heads.{root}.{leaf}" for root in roots for leaf in pair]
 
 
-@pytest.mark.parametrize("norm", ["BN", "LN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "ln", "none"])
 @pytest.mark.parametrize(("box_head", "fcs"), [("4conv1fc", 1), ("2fc", 2)])
 @pytest.mark.parametrize("rpn_convs", [1, 2])
 def test_every_detectron2_key_becomes_one_of_ours_and_none_of_ours_is_left(
@@ -65,7 +65,7 @@ def test_a_stranger_key_stays_unknown():
     assert renamed.unknown == ("roi_heads.box_head.conv5.weight",)
 
 
-@pytest.mark.parametrize("norm", ["BN", "LN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "ln", "gn", "none"])
 @pytest.mark.parametrize(("box_head", "fcs"), [("4conv1fc", 1), ("2fc", 2)])
 def test_every_key_of_detectron2s_cascade_becomes_one_of_ours(norm, box_head, fcs):
     settings = HeadSettings(norm=norm, box_head=box_head, channels=8, fc_channels=8, cascade=True)
@@ -84,7 +84,7 @@ def test_every_key_of_detectron2s_cascade_becomes_one_of_ours(norm, box_head, fc
 def of_mmdet(norm: str, fcs: int, rpn_convs: int) -> list[str]:
     """mmdet's keys, from its naming rules."""
     pair = ("weight", "bias")
-    buffers = ("running_mean", "running_var", "num_batches_tracked") if norm == "BN" else ()
+    buffers = ("running_mean", "running_var", "num_batches_tracked") if norm == "bn" else ()
     roots = ["rpn_head.rpn_cls", "rpn_head.rpn_reg"]
     roots += ["rpn_head.rpn_conv"] if rpn_convs == 1 else []
     roots += [f"rpn_head.rpn_conv.{i}.conv" for i in range(rpn_convs) if rpn_convs > 1]
@@ -100,7 +100,7 @@ def of_mmdet(norm: str, fcs: int, rpn_convs: int) -> list[str]:
     return keys
 
 
-@pytest.mark.parametrize("norm", ["BN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "gn", "none"])
 @pytest.mark.parametrize(("box_head", "fcs"), [("4conv1fc", 1), ("2fc", 2)])
 @pytest.mark.parametrize("rpn_convs", [1, 2])
 def test_every_mmdet_key_becomes_one_of_ours_and_none_of_ours_is_left(

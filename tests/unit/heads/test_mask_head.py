@@ -65,7 +65,7 @@ def test_an_object_without_mask_is_refused_with_a_way_out():
         mask_truth(regions([[0, 1, 2, 3, 4]], [0]), [Target(empty, empty[:, 0])])
 
 
-@pytest.mark.parametrize("norm", ["BN", "SyncBN", "LN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_loss_without_foreground_is_zero_and_reaches_every_parameter(norm):
     head = MaskHead(8, 5, HeadSettings(channels=8, norm=norm)).train()
     before = {key: value.clone() for key, value in head.state_dict().items() if "running" in key}

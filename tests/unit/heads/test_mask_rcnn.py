@@ -84,7 +84,7 @@ def test_settings_and_recipe_section_have_the_same_fields_and_defaults():
     assert ours == Head().model_dump()
 
 
-@pytest.mark.parametrize("norm", ["BN", "LN"])
+@pytest.mark.parametrize("norm", ["bn", "ln"])
 def test_parameter_counts_at_full_size_are_the_measured_ones(norm):
     with torch.device("meta"):
         model = MaskRCNN(Stem(channels=256), 80, HeadSettings(norm=norm), MEAN, STD)
@@ -117,7 +117,7 @@ def test_training_returns_finite_losses_by_name_that_reach_every_parameter(form)
 
 
 @forms
-@pytest.mark.parametrize("norm", ["BN", "SyncBN", "LN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(norm, form):
     model = detector(dataclasses.replace(FORMS[form], norm=norm)).train()
     losses = model(images(), [NOTHING, NOTHING])

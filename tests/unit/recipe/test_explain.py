@@ -90,10 +90,10 @@ def explained(tmp_path, monkeypatch, text: str, *overrides: str) -> list[MimdetE
         ("seed: '3'", "'seed' cannot be '3'.", 1, "give a whole number of at least 0."),
         ("seed:", "'seed' cannot be null.", 1, "give a whole number of at least 0."),
         (
-            "head: {norm: bn}",
-            "'head.norm' cannot be 'bn'.",
+            "head: {norm: BN}",
+            "'head.norm' cannot be 'BN'.",
             1,
-            "did you mean 'BN'? Give one of BN, SyncBN, LN, GN, none.",
+            "did you mean 'bn'? Give one of bn, syncbn, ln, gn, none.",
         ),
         ("head: {rpn_convs: 3}", "'head.rpn_convs' cannot be 3.", 1, "give one of 1, 2."),
         ("head: {mask: 1}", "'head.mask' cannot be 1.", 1, "give true or false."),
@@ -128,7 +128,10 @@ def test_mistake_on_the_command_line_names_the_option(tmp_path, monkeypatch):
     errors = explained(
         tmp_path, monkeypatch, "train: {steps: 5}", "optimzer.lr=1", "train.epochs=3"
     )
-    assert [error.where for error in errors] == ["--set optimzer.lr=1", "--set train.epochs=3"]
+    assert [error.where for error in errors] == [
+        "--set optimzer.lr=1",
+        "--set train.epochs=3; x.yaml, line 1",  # both sides of a contradiction
+    ]
 
 
 class Options(BaseModel):

@@ -15,7 +15,7 @@ from mimdet_cli.weights.load import load_weights
 
 SMALL = {
     "width": 32, "depth": 2, "heads": 2, "grid": 4, "decoder_width": 16, "decoder_heads": 2,
-    "decoder_layers": 2, "channels": 8, "norm": "GN",
+    "decoder_layers": 2, "channels": 8, "norm": "gn",
 }  # fmt: skip
 STORED_GRID = 6
 

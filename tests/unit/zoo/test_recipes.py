@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
+from zoo import SMALL, SMALL_DATA, SMALL_HEAD, SMALL_TIMM, photographs, targets
 
-from heads.instances import Target
 from mimdet_cli.build import build_detector, complete
-from mimdet_cli.data.mask_shapes import BitPatch
-from mimdet_cli.data.masks import InstanceMasks
 from mimdet_cli.recipe.catalog import shipped_names
 from mimdet_cli.recipe.load import load_recipe
 
@@ -43,27 +41,6 @@ PUBLISHED_MILLIONS = {  # ViT-Adapter, Table 1
     "convnext_tiny_3x": 48.1,
     "pvtv2_b2_3x": 45.0,
 }
-SMALL = {
-    "mimdet": {
-        "width": 32, "depth": 2, "heads": 2, "grid": 8, "channels": 16,
-        "decoder_width": 32, "decoder_heads": 2,
-    },
-    "vitdet": {
-        "width": 32, "depth": 4, "heads": 2, "window": 3, "image_size": 128, "square": 128,
-        "channels": 16,
-    },
-    "vit_fpn": {"width": 64, "depth": 4, "heads": 2, "window": 4, "grid": 8, "channels": 16},
-    "vit_adapter": {
-        "width": 32, "depth": 4, "heads": 2, "window": 3, "grid": 8, "conv_width": 8,
-        "deform_heads": 2, "points": 2, "channels": 16,
-    },
-}  # fmt: skip
-SMALL_TIMM = {
-    "swin": "swin_tiny_patch4_window7_224",
-    "convnext": "convnext_atto",
-    "pvt": "pvt_v2_b0",
-    "mvitv2": "mvitv2_tiny",
-}
 
 
 def parameters(name):
@@ -86,25 +63,19 @@ def test_parameters_round_to_the_published_figure(name, millions):
 def reduced(name):
     """The recipe with its backbone and head shrunk, everything else as it is."""
     recipe = load_recipe(name).recipe
-    chosen = dict(recipe.backbone.model_extra)
     kind = recipe.backbone.name
+    small = SMALL[kind]
     if kind == "timm_fpn":
-        family = next(key for key in SMALL_TIMM if chosen["model"].startswith(key))
-        small = {"model": SMALL_TIMM[family], "channels": 16}
-    else:
-        small = SMALL[kind]
-    sets = [f"backbone.{key}={value}" for key, value in small.items() if key != "name"]
-    head = ["head.channels=16", "head.fc_channels=32", "head.roi_batch=32"]
-    rpn = ["head.rpn_pre_nms_train=50", "head.rpn_post_nms_train=40"]
-    return complete(load_recipe(name, [*sets, *head, *rpn, "init.weights=null"])).recipe
-
-
-def targets():
-    bits = torch.zeros(96, 128, dtype=torch.bool).numpy()
-    bits[20:70, 30:90] = True
-    masks = InstanceMasks((BitPatch.of(bits),), 96, 128)
-    one = Target(torch.tensor([[30.0, 20, 90, 70]]), torch.tensor([1]), masks)
-    return [one, one]
+        model = recipe.backbone.model_extra["model"]
+        small = small | {"model": next(v for k, v in SMALL_TIMM.items() if model.startswith(k))}
+    data = SMALL_DATA if recipe.data.jitter is None else SMALL_DATA | {"jitter.size": 128}
+    sections = {"backbone": small, "head": SMALL_HEAD, "data": data}
+    sets = [
+        f"{part}.{key}={value}"
+        for part, values in sections.items()
+        for key, value in values.items()
+    ]
+    return complete(load_recipe(name, [*sets, "init.weights=null"])).recipe
 
 
 RECIPES = shipped_names()
@@ -119,8 +90,7 @@ def test_one_forward_and_backward_reaches_every_learning_parameter(name):
     recipe = reduced(name)
     detector = build_detector(recipe, classes=3).train()
     torch.manual_seed(0)
-    images = [torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8) for _ in range(2)]
-    losses = detector(images, targets())
+    losses = detector(photographs(), targets())
     total = sum(losses.values())
     assert torch.isfinite(total)
     total.backward()

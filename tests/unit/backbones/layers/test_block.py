@@ -8,7 +8,15 @@ from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 
 from backbones.layers.attention import GridAttention
-from backbones.layers.block import Block, apply_block, chosen_blocks, drop_rates, quarter_ends
+from backbones.layers.block import (
+    Block,
+    apply_block,
+    chosen_blocks,
+    drop_rates,
+    quarter_ends,
+    unfit_blocks,
+    unfit_heads,
+)
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
@@ -51,12 +59,24 @@ def test_drop_rates_rise_linearly_from_zero():
 )
 def test_the_global_blocks_of_the_papers_end_the_quarters(depth, ends):
     assert quarter_ends(depth) == ends
-    assert chosen_blocks("key", None, depth) == frozenset(ends)
-    assert chosen_blocks("key", (), depth) == frozenset()
+    assert chosen_blocks(None, depth) == frozenset(ends)
+    assert chosen_blocks((), depth) == frozenset()
+    assert unfit_blocks("key", None, depth) == unfit_blocks("key", ends, depth) == []
 
 
-def test_a_block_that_does_not_exist_is_refused_by_number_and_key():
-    with pytest.raises(ValueError, match=r"'backbone\.global_blocks' names block 12"):
-        chosen_blocks("backbone.global_blocks", (2, 12), 12)
-    with pytest.raises(ValueError, match=r"list the blocks in 'backbone\.global_blocks'"):
-        chosen_blocks("backbone.global_blocks", None, 10)
+def test_blocks_that_do_not_exist_are_named_by_number_and_key():
+    assert unfit_blocks("backbone.global_blocks", (2, 12, 14), 12) == [
+        f"'backbone.global_blocks' names block {i}, the last one of a depth of 12 is 11"
+        for i in (12, 14)
+    ]
+    assert unfit_blocks("backbone.global_blocks", None, 10) == [
+        "a depth of 10 has no quarters: list the blocks in 'backbone.global_blocks'"
+    ]
+
+
+def test_heads_that_do_not_divide_the_width_are_answered_with_those_that_do():
+    assert unfit_heads(768, 12) == []
+    assert unfit_heads(36, 5) == [
+        "'backbone.width' 36 does not divide by 'backbone.heads' 5: use one of 1, 2, 3, 4, 6, 9, "
+        "12, 18"
+    ]

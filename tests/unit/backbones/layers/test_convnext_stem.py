@@ -13,7 +13,7 @@ from mimdet_cli.weights.load import load_weights
 
 SMALL = {
     "width": 32, "depth": 2, "heads": 2, "drop_path": 0.0, "grid": 4, "decoder_width": 16,
-    "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "GN", "stem": "convnext",
+    "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "gn", "stem": "convnext",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def maps(generator: torch.Generator | None = None) -> list[torch.Tensor]:
     ]
 
 
-@pytest.mark.parametrize("norm", ["BN", "LN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["bn", "ln", "gn", "none"])
 def test_every_level_keeps_its_size_and_gets_the_same_width(norm):
     levels = FPN((4, 6, 8, 8), 16, norm)(maps())
     assert [tuple(level.shape) for level in levels] == [
@@ -24,7 +24,7 @@ def test_every_level_keeps_its_size_and_gets_the_same_width(norm):
     ]
 
 
-@pytest.mark.parametrize(("norm", "biased"), [("GN", False), ("none", True)])
+@pytest.mark.parametrize(("norm", "biased"), [("gn", False), ("none", True)])
 def test_convolution_has_a_bias_exactly_where_no_norm_follows(norm, biased):
     fpn = FPN((4, 6, 8, 8), 16, norm)
     assert all((one.conv.bias is not None) == biased for one in [*fpn.lateral, *fpn.output])

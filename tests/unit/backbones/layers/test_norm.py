@@ -21,10 +21,10 @@ def test_channel_layer_norm_normalises_every_position_over_its_channels():
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("BN", nn.BatchNorm2d),
-        ("SyncBN", nn.SyncBatchNorm),
-        ("LN", ChannelLayerNorm),
-        ("GN", nn.GroupNorm),
+        ("bn", nn.BatchNorm2d),
+        ("syncbn", nn.SyncBatchNorm),
+        ("ln", ChannelLayerNorm),
+        ("gn", nn.GroupNorm),
     ],
 )
 def test_each_norm_name_makes_its_module(name, kind):
@@ -39,9 +39,9 @@ def test_no_norm_is_no_module():
 
 @pytest.mark.parametrize(("channels", "groups"), [(256, 32), (48, 16), (20, 4), (7, 1)])
 def test_group_norm_has_32_groups_or_the_greatest_common_divisor(channels, groups):
-    assert make_norm("GN", channels).num_groups == groups
+    assert make_norm("gn", channels).num_groups == groups
 
 
 def test_batch_norm_has_detectron2s_eps_and_momentum():
-    norm = make_norm("BN", 8)
+    norm = make_norm("bn", 8)
     assert (norm.eps, norm.momentum) == (1e-5, 0.1)

@@ -6,7 +6,7 @@ from backbones.layers.norm import ChannelLayerNorm
 from backbones.layers.simple_pyramid import SimplePyramid
 
 
-@pytest.mark.parametrize("norm", ["LN", "BN", "SyncBN", "GN", "none"])
+@pytest.mark.parametrize("norm", ["ln", "bn", "syncbn", "gn", "none"])
 def test_four_maps_of_equal_width_at_four_scales(norm):
     pyramid = SimplePyramid(32, 16, norm).eval()
     maps = pyramid(torch.randn(2, 32, 6, 10))
@@ -16,7 +16,7 @@ def test_four_maps_of_equal_width_at_four_scales(norm):
 
 
 def test_a_base_pyramid_has_the_measured_number_of_parameters():
-    assert sum(p.numel() for p in SimplePyramid(768, 256, "LN").parameters()) == 5_560_000
+    assert sum(p.numel() for p in SimplePyramid(768, 256, "ln").parameters()) == 5_560_000
 
 
 def test_the_coarsest_level_pools_before_it_projects():
@@ -27,6 +27,6 @@ def test_the_coarsest_level_pools_before_it_projects():
 
 
 def test_the_norm_between_the_two_upsampling_steps_is_the_pyramids():
-    assert isinstance(SimplePyramid(32, 16, "LN").scale[0][1], ChannelLayerNorm)
-    assert isinstance(SimplePyramid(32, 16, "BN").scale[0][1], nn.BatchNorm2d)
+    assert isinstance(SimplePyramid(32, 16, "ln").scale[0][1], ChannelLayerNorm)
+    assert isinstance(SimplePyramid(32, 16, "bn").scale[0][1], nn.BatchNorm2d)
     assert isinstance(SimplePyramid(32, 16, "none").scale[0][1], nn.Identity)
