@@ -38,6 +38,8 @@ class TrainTransform:
 
     def __call__(self, image: Pixels, truth: Truth, rng: np.random.Generator) -> Pair:
         """Image (h, w, 3) and truth after all steps; instances that are gone are left out."""
+        if self.data.brightness:
+            image = _brightened(image, self.data.brightness, rng)
         jitter = self.data.jitter
         if jitter is not None and self.data.pad is not None:
             # Li et al. 2021 pads before it flips, so that padding may lie on either side.
@@ -77,6 +79,13 @@ class EvalTransform:
     def __call__(self, image: Pixels) -> Pixels:
         """The resized image (h, w, 3)."""
         return resize_pixels(image, *self.shape(*image.shape[:2]))
+
+
+def _brightened(image: Pixels, most: float, rng: np.random.Generator) -> Pixels:
+    """All pixels times one factor, as likely darker as brighter, through a table of 256 values."""
+    factor = (1 + most) ** rng.uniform(-1, 1)
+    table = np.clip(np.arange(256) * factor + 0.5, 0, 255).astype(np.uint8)
+    return table[image]
 
 
 def _visible(image: Pixels, truth: Truth) -> Pair:

@@ -130,6 +130,8 @@ class Data(Section):
     """Probability of a horizontal flip."""
     vertical_flip: Share = 0.0
     """Probability of a vertical flip, for images without an upright direction."""
+    brightness: Annotated[float, Field(ge=0)] = 0.0
+    """Training pixels are multiplied by a factor drawn between 1 / (1 + this) and 1 + this."""
     crop: Crop | None = None
     """Random resize and crop before the final resize; null switches it off."""
     largest: Count | None = None

@@ -158,3 +158,16 @@ def test_evaluation_uses_one_size_and_the_longest_side() -> None:
 
 def test_an_extreme_aspect_ratio_keeps_a_pixel() -> None:
     assert resize_shape(1, 5000, 800, 1333) == (1, 1333)
+
+
+def test_brightness_scales_all_pixels_by_one_factor_within_its_limits():
+    image = np.full((8, 8, 3), 100, np.uint8)
+    nothing = Truth(np.zeros((0, 4)), np.zeros(0, np.int64), None)
+    transform = TrainTransform(Data(short_side=(8,), max_side=8, brightness=1.0, flip=0.0))
+    seen = set()
+    for seed in range(40):
+        out, _ = transform(image, nothing, np.random.default_rng(seed))
+        assert len(np.unique(out)) == 1
+        seen.add(int(out[0, 0, 0]))
+    assert 50 <= min(seen) < 70
+    assert 150 < max(seen) <= 200
