@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mimdet_cli import __version__, integrity
-from mimdet_cli.commands import data, evaluate, predict, recipe, train
+from mimdet_cli.commands import data, evaluate, predict, profile, recipe, train, zoo
 from mimdet_cli.commands.options import MARKUP, examples
 from mimdet_cli.console import Console
 from mimdet_cli.errors import MimdetError, ResourceError
@@ -31,6 +31,8 @@ app = typer.Typer(
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("profile", epilog=profile.EPILOG)(profile.profile)
+app.command("zoo", epilog=zoo.EPILOG)(zoo.zoo)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
 

@@ -1,8 +1,13 @@
-"""Backbones, head and images at sizes that a test can afford: a training step in hundredths of s."""
+"""Backbones, head and images at sizes that a test can afford."""
+
+import json
+from pathlib import Path
 
 import torch
+from PIL import Image
 
 from heads.instances import Target
+from mimdet_cli.data.coco import CocoSplit, load_split
 from mimdet_cli.data.mask_shapes import BitPatch
 from mimdet_cli.data.masks import InstanceMasks
 
@@ -61,3 +66,23 @@ def targets() -> list[Target]:
         masks = InstanceMasks((BitPatch.of(bits),), height, width)
         found.append(Target(torch.tensor([[30.0, 20, 90, 70]]), torch.tensor([1]), masks))
     return found
+
+
+def mixed_split(folder: Path) -> CocoSplit:
+    """Four upright and four lying images in `folder`; the last one of each shows nothing."""
+    images, annotations = [], []
+    for i in range(8):
+        width, height = (48, 32) if i % 2 else (32, 48)
+        Image.new("RGB", (width, height), (30 * i, 90, 120)).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+        if i < 6:
+            outline = [8, 8, 24, 8, 24, 24, 8, 24]
+            annotations.append(
+                {"id": i + 1, "image_id": i, "category_id": 1, "bbox": [8, 8, 16, 16],
+                 "area": 256, "iscrowd": 0, "segmentation": [outline]}
+            )  # fmt: skip
+    categories = [{"id": 1, "name": "square"}]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    file = folder / "annotations.json"
+    file.write_text(json.dumps(document))
+    return load_split(file, folder, need_masks=True)

@@ -33,11 +33,14 @@ def freeze(detector: nn.Module, patterns: Sequence[str]) -> None:
 
 
 def to_training_mode(detector: nn.Module) -> None:
-    """Training mode, but batch norms whose weights are frozen keep their statistics."""
+    """Training mode, but batch norms whose weights are frozen keep their statistics.
+
+    A backbone may keep more of them, and says so in its own `train`.
+    """
     detector.train()
     for module in detector.modules():
         if isinstance(module, BatchNorm) and module.weight is not None:
-            module.train(module.weight.requires_grad)
+            module.training &= module.weight.requires_grad
 
 
 def _wrong(what: str, example: str) -> RecipeError:

@@ -37,6 +37,8 @@ def test_help_does_not_import_torch(verb):
         ("recipe", "ls"),
         ("recipe", "show", "base_50pct"),
         ("recipe", "schema"),
+        ("zoo",),
+        ("profile", "demo", "--size", "8x8"),
         ("train", "demo", "--set", "seed=x"),
     ],
 )

@@ -47,3 +47,16 @@ def test_a_pattern_without_a_match_and_a_broken_one_are_both_named():
 def test_freezing_everything_is_refused():
     with pytest.raises(RecipeError, match="nothing to train"):
         freeze(net(), [".*"])
+
+
+class Kept(nn.BatchNorm2d):
+    """A batch norm that learns its weights but keeps its statistics, in any mode."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def test_statistics_that_a_module_keeps_of_its_own_accord_stay_kept():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), Kept(4), nn.BatchNorm2d(4))
+    to_training_mode(model)
+    assert [module.training for module in model] == [True, False, True]

@@ -1,0 +1,89 @@
+"""`mimdet profile`: what a recipe's detector costs, beside what its paper says."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from mimdet_cli.commands.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    examples,
+)
+from mimdet_cli.console import Console
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.recipe.load import load_recipe
+
+SMALLEST = 64  # two cells on p5: batch norm cannot learn from one
+
+EPILOG = examples(
+    "mimdet profile base_50pct",
+    "mimdet profile base_50pct --size 800x1280 --ratio 0.5 --device cuda",
+    "mimdet profile vit_adapter_small_1x --json",
+)
+
+
+def profile(
+    recipe: RecipeArgument,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Image size before padding; that of a 480x640 photograph in evaluation if absent.",
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R", help="Share of tokens, in evaluation and training; the recipe's if absent."
+        ),
+    ] = None,
+    device: DeviceOption = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of classes; the data's, or 80, if absent."),
+    ] = None,
+    data: DataOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure parameters, multiply-accumulates, latency and memory of a recipe's detector."""
+    shape = None if size is None else height_and_width(size)
+    sets = list(overrides or [])
+    if ratio is not None:
+        _refuse_share(ratio)
+        sets += [f"backbone.{key}={ratio}" for key in ("eval_ratio", "train_ratio")]
+    resolved = load_recipe(recipe, sets, data=data)
+
+    from mimdet_cli.jobs.profiling import profile as run_profile
+
+    console = Console()
+    report = run_profile(
+        resolved, size=shape, ratio=ratio, classes=classes, device=device, console=console
+    )
+    console.result(report.to_json() if as_json else report.lines())
+
+
+def height_and_width(text: str) -> tuple[int, int]:
+    """`800x1280` as (800, 1280)."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    if min(sides) < SMALLEST:
+        raise RecipeError(
+            f"'{text}' is not an image size.",
+            where="--size",
+            fix=f"give height x width in pixels, such as 800x1280, {SMALLEST} or more a side.",
+        )
+    return sides
+
+
+def _refuse_share(ratio: float) -> None:
+    if not 0 < ratio <= 1:
+        raise RecipeError(
+            f"a share of {ratio:g} of the tokens is not possible.",
+            where="--ratio",
+            fix="give a number greater than 0 and at most 1.",
+        )

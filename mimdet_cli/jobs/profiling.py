@@ -1,0 +1,199 @@
+"""Measure a recipe's detector: parameters, multiply-accumulates, latency, peak memory.
+
+Weights are random; nothing of what is measured depends on them, except the number of detections,
+which is arranged (see `measure.speed`). One image is measured, with the recipe's optimizer.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from backbones.contract import Padding
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import (
+    backbone_class,
+    build_detector,
+    build_state,
+    build_step,
+    choose_device,
+    complete,
+    read_split,
+    usable_precision,
+)
+from mimdet_cli.console import Console
+from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.errors import DivergedError, RecipeError
+from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
+from mimdet_cli.measure.flops import Macs, count_macs
+from mimdet_cli.measure.memory import GB, free_bytes, meter, unmeasurable
+from mimdet_cli.measure.parameters import count_parameters
+from mimdet_cli.measure.published import Published, published
+from mimdet_cli.measure.scene import scene
+from mimdet_cli.measure.speed import time_forward
+from mimdet_cli.recipe.catalog import shipped_folder
+from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
+from mimdet_cli.recipe.schema import Recipe
+
+PHOTOGRAPH = (480, 640)  # height and width of most COCO images
+COCO_CLASSES = 80
+STEPS = 20  # within which the loss scale of fp16 finds its size
+STATE_BYTES = 12  # of a learning parameter: the gradient and AdamW's two moments, in fp32
+
+Size = tuple[int, int]
+
+
+def profile(
+    resolved: ResolvedRecipe,
+    *,
+    size: Size | None,
+    ratio: float | None,
+    classes: int | None,
+    device: str | None,
+    console: Console,
+) -> ProfileReport:
+    """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
+
+    `ratio` is what the recipe has been given as the share of tokens, if anything. The classes are
+    those of the recipe's data, or COCO's 80 without any, unless `classes` says how many.
+    """
+    if ratio is not None:
+        _refuse_ratio(resolved.recipe.backbone.name)
+    recipe = complete(resolved).recipe
+    chosen = choose_device(device)
+    classes = classes or _classes(recipe)
+    usual = EvalTransform(recipe.data).shape(*PHOTOGRAPH)
+    size = size or usual
+    setting = _setting(recipe, chosen, classes, size)
+    console.say(f"{setting.recipe} on {setting.hardware}: counting")
+    with torch.device("meta"):
+        shape_only = build_detector(recipe, classes)
+    _refuse_size(size, shape_only.backbone.padding)
+    parameters = count_parameters(shape_only)
+    macs = _macs_of_shapes(shape_only, size)
+    problem = unmeasurable(chosen)
+    peak_gb = None if problem else meter(chosen).peak_gb
+    detector = build_detector(recipe, classes).to(chosen)
+    if recipe.train.channels_last:
+        detector.to(memory_format=torch.channels_last)
+    macs = macs or count_macs(detector, size)
+    console.say("timing the forward pass")
+    sample = scene(size, classes)
+    image = sample.image.to(chosen)
+    forward_gb = peak_gb(lambda: _forward(detector, image)) if peak_gb else None
+    latency = time_forward(detector, image)
+    step_gb = None
+    if peak_gb:
+        console.say("measuring a training step")
+        step_gb, problem = _step_gb(recipe, detector, sample, chosen, peak_gb)
+    memory = Memory(forward_gb, step_gb, problem)
+    return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))
+
+
+def _refuse_ratio(backbone: str) -> None:
+    if "eval_ratio" not in backbone_class(backbone).Options.model_fields:
+        raise RecipeError(
+            f"the backbone '{backbone}' sees every token; it has no ratio.",
+            where="--ratio",
+            fix="leave --ratio out.",
+        )
+
+
+def _classes(recipe: Recipe) -> int:
+    data = recipe.data
+    if data.root is None and data.val_annotations is None:
+        return COCO_CLASSES
+    return len(read_split(data, "val", need_masks=False).categories)
+
+
+def _refuse_size(size: Size, padding: Padding) -> None:
+    if padding.square is not None and max(size) > padding.square:
+        raise RecipeError(
+            f"an image of {size[0]} x {size[1]} pixels does not fit the backbone's square of "
+            f"{padding.square} pixels.",
+            where="--size",
+            fix=f"use at most {padding.square} pixels a side.",
+        )
+
+
+def _setting(recipe: Recipe, device: torch.device, classes: int, size: Size) -> Setting:
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
+    options = recipe.backbone.model_extra or {}
+    return Setting(
+        recipe=recipe.name,
+        device=str(device),
+        hardware=hardware,
+        classes=classes,
+        size=size,
+        eval_ratio=options.get("eval_ratio"),
+        train_ratio=options.get("train_ratio"),
+        precision=usable_precision(recipe, device),
+    )
+
+
+def _macs_of_shapes(shape_only: MaskRCNN, size: Size) -> Macs | None:
+    """Counted on the meta device; None for a backbone that looks at values as it runs."""
+    try:
+        return count_macs(shape_only, size)
+    except RuntimeError:
+        return None
+
+
+@torch.inference_mode()
+def _forward(detector: MaskRCNN, image: torch.Tensor) -> None:
+    detector.eval()([image])
+
+
+def _step_gb(
+    recipe: Recipe,
+    detector: MaskRCNN,
+    sample: Sample,
+    device: torch.device,
+    peak_gb: Callable[[Callable[[], None]], float],
+) -> tuple[float | None, str | None]:
+    """Peak of a training step whose optimizer has its moments; or None and why."""
+    learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
+    free = free_bytes(device)
+    if free is not None and STATE_BYTES * learning > free:
+        needed = f"{STATE_BYTES * learning / GB:.3g}"
+        return None, f"gradients and moments need {needed} GB, {free / GB:.3g} GB are free"
+    state = build_state(recipe, detector, device)
+    step = build_step(recipe, STEPS, device)
+
+    def run() -> None:
+        while not state.optimizer.state and state.step < STEPS - 1:
+            step(state, [Batch([sample])])  # a step that the loss scale skips makes no moments
+        step(state, [Batch([sample])])
+
+    try:
+        return peak_gb(run), None
+    except torch.OutOfMemoryError:
+        return None, "a training step does not fit into this device's memory"
+    except DivergedError as error:
+        return None, f"from random weights {error.what}"
+
+
+def paper_of(recipe: Recipe, size: Size, usual: Size) -> Published | None:
+    """Published figures, as far as recipe and `size` are what they are published for.
+
+    `usual` is the size of a photograph in evaluation.
+    """
+    stated = published().get(recipe.name)
+    if stated is None:
+        return None
+    original = complete(load_recipe(shipped_folder() / f"{recipe.name}.yaml")).recipe
+    ours, theirs = recipe.backbone.model_dump(), original.backbone.model_dump()
+    changed = {key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
+    if recipe.head != original.head or changed - {"eval_ratio", "train_ratio"}:
+        return None
+    other_size = list(size) not in (list(usual), stated.size)
+    if "eval_ratio" in changed or other_size:
+        stated = replace(stated, gmacs=None, latency_ms=None)
+    if "train_ratio" in changed or other_size:
+        stated = replace(stated, step_memory_gb=None)
+    return stated
