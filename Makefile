@@ -26,7 +26,7 @@ demo: $(STAMPS)/mimdet
 	@echo "run folder, with pictures: $(RUN)"
 
 test: lint
-	$(BIN)/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

@@ -87,9 +87,9 @@ class ProfileReport:
         setting = self.setting
         shown = [f"image {_pixels(setting.size)}, padded to {_pixels(self.macs.padded)}"]
         if setting.eval_ratio is not None:
-            shown.append(f"{setting.eval_ratio:.4g} of its tokens in evaluation")
+            shown.append(f"{100 * setting.eval_ratio:g} % of its tokens in evaluation")
         if setting.train_ratio is not None:
-            shown.append(f"{setting.train_ratio:.4g} in training")
+            shown.append(f"{100 * setting.train_ratio:g} % in training")
         return [
             f"{setting.recipe}, {setting.classes} classes, on {setting.hardware}",
             ", ".join(shown),

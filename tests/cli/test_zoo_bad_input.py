@@ -245,10 +245,10 @@ def test_several_contradictions_of_a_backbone_are_all_listed(refused):
 
 def test_several_wrong_values_of_several_sections_are_all_listed(refused):
     refused(
-        "vitdet", ["optimizer.lr=0", "head.norm=bn", "data.flip=2", "train.batch=0"],
+        "vitdet", ["optimizer.lr=0", "head.norm=BN", "data.flip=2", "train.batch=0"],
         "error: 'data.flip' cannot be 2.", "  at:  --set data.flip=2",
         "  fix: give a number from 0 to 1.",
-        "error: 'head.norm' cannot be 'bn'.", "  at:  --set head.norm=bn",
+        "error: 'head.norm' cannot be 'BN'.", "  at:  --set head.norm=BN",
         "  fix: did you mean 'bn'? Give one of bn, syncbn, ln, gn, none.",
         "error: 'optimizer.lr' cannot be 0.", "  at:  --set optimizer.lr=0",
         "  fix: give a number greater than 0.",
