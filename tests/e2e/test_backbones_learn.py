@@ -1,7 +1,7 @@
 """Every backbone learns: a tiny variant of each, from random weights, on generated shapes.
 
 The recipes are in `tests/zoo_recipes`, one for each registered backbone. Each run is the installed
-command, 600 steps of 8 images of 128 pixels, a few minutes on two CPU cores:
+command, 400 or 600 steps of 8 images of 128 pixels, a few minutes on two CPU cores:
 
     pytest -m slow tests/e2e/test_backbones_learn.py
 
