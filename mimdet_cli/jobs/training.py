@@ -216,9 +216,10 @@ def _tell_data(splits: Splits, console: Console) -> None:
     for name, split in (("train", splits.train), ("val", splits.val)):
         if split is None:
             continue
+        classes = len(split.categories)
         console.say(
             f"{name}: {len(split):,} images ({len(split.usable()):,} with objects), "
-            f"{len(split.objects):,} objects, {len(split.categories)} classes"
+            f"{len(split.objects):,} objects, {classes} class{'' if classes == 1 else 'es'}"
         )
         for note in split.notes:
             console.warn(f"{name}: {note}")
