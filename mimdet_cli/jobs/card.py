@@ -22,7 +22,8 @@ def write_run_card(
 ) -> None:
     """Write `run/README.md` from the recipe, the data and what the run folder holds."""
     weights = json.loads((run / WEIGHTS).read_text(encoding="utf-8"))
-    lines = ["random initial weights"] if weights is None else weights["lines"]
+    lines = [line for record in weights for line in record["lines"]]
+    licences = sorted({record["licence"] for record in weights if record["licence"]})
     batch = recipe.train.batch
     summary = RunSummary(
         name=recipe.name,
@@ -38,8 +39,8 @@ def write_run_card(
             "objects": f"{len(split.objects):,}",
         },
         classes=[category.name for category in split.categories],
-        weights=lines,
-        weights_licence=None if weights is None else weights["licence"],
+        weights=lines or ["random initial weights"],
+        weights_licence="; ".join(licences) or None,
         environment=json.loads((run / ENVIRONMENT).read_text(encoding="utf-8")),
         ap=None if scored is None else scored.ap.to_json(),
         pictures=PICTURES,

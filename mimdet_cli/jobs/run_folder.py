@@ -94,8 +94,8 @@ def texts(recipe: Recipe, categories: Sequence[Category]) -> dict[str, str]:
     return {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
 
 
-def start(run: Path, recipe: Recipe, weights: Mapping[str, Any] | None) -> None:
-    """Make the folder and write the recipe and the record of the initial weights into it."""
+def start(run: Path, recipe: Recipe, weights: Sequence[Mapping[str, Any]]) -> None:
+    """Make the folder and write the recipe and the records of the weights files into it."""
     try:
         run.mkdir(parents=True, exist_ok=True)
         write_text(run / RECIPE, dump(recipe))

@@ -44,7 +44,7 @@ from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
-from mimdet_cli.weights.catalog import locate
+from mimdet_cli.weights.catalog import Source, locate
 from mimdet_cli.weights.load import load_weights
 
 MANY_PASSES = 200
@@ -189,12 +189,15 @@ def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"head": head})
 
 
-def _initialise(detector: MaskRCNN, recipe: Recipe, console: Console) -> dict[str, Any] | None:
-    """Load the recipe's weights; the record of what became of them, None without any."""
-    source = locate(recipe.init)
-    if source is None:
+def _initialise(detector: MaskRCNN, recipe: Recipe, console: Console) -> list[dict[str, Any]]:
+    """Load the recipe's weights; the record of what became of each file."""
+    sources = locate(recipe.init)
+    if recipe.init.weights is None:
         console.say("weights: random, because init.weights is null")
-        return None
+    return [_load(detector, source, recipe, console) for source in sources]
+
+
+def _load(detector: MaskRCNN, source: Source, recipe: Recipe, console: Console) -> dict[str, Any]:
     maps = detector.backbone.key_maps
     if source.format not in maps:
         raise RecipeError(

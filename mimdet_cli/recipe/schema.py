@@ -232,6 +232,15 @@ class Optimizer(Section):
     """Share of the learning rate at the first step."""
 
 
+class MoreWeights(Section):
+    """A further file that fills a part of the model, after `init.weights`."""
+
+    weights: str
+    """Catalogue name or a file."""
+    format: str | None = None
+    """Key layout of a file; a catalogue name brings its own."""
+
+
 class Init(Section):
     """Where the weights come from before the first step."""
 
@@ -239,6 +248,8 @@ class Init(Section):
     """Catalogue name (`mae-base`) or a file; null trains from random weights."""
     format: str | None = None
     """Key layout of a file, one of the backbone's key maps; a catalogue name brings its own."""
+    more: tuple[MoreWeights, ...] = ()
+    """Further files, loaded in order after `weights`, such as a ConvNeXt for MIMDet's stem."""
     allow_missing: Share = 0.0
     """Share of the promised parameters that may be absent from the file."""
 

@@ -47,49 +47,53 @@ def folder() -> Path:
     return Path(cache) / "mimdet" / "weights"
 
 
-def locate(init: Init) -> Source | None:
-    """The file that `init` names, or None for random weights; a missing one is an error."""
-    if init.weights is None:
-        return None
+def locate(init: Init) -> list[Source]:
+    """The files that `init` names, none for random weights; a missing one is an error."""
+    wanted = [] if init.weights is None else [("init", init.weights, init.format)]
+    wanted += [(f"init.more[{i}]", one.weights, one.format) for i, one in enumerate(init.more)]
+    return [_find(*one) for one in wanted]
+
+
+def _find(place: str, name: str, layout: str | None) -> Source:
     known = entries()
-    if init.weights in known:
-        return _catalogued(init.weights, known[init.weights])
-    path = Path(init.weights).expanduser()
+    if name in known:
+        return _catalogued(place, name, known[name])
+    path = Path(name).expanduser()
     if path.suffix not in SUFFIXES:
-        raise _unknown(init.weights, list(known))
+        raise _unknown(place, name, list(known))
     if not path.is_file():
         raise WeightsError(
             f"the weights file {path} does not exist.",
-            where="init.weights",
+            where=f"{place}.weights",
             fix="correct the path, or train from random weights with `--set init.weights=null`.",
         )
-    if init.format is None:
+    if layout is None:
         raise WeightsError(
             f"the key layout of {path} is not named; it is never guessed.",
-            where="init.format",
+            where=f"{place}.format",
             fix="add for example `--set init.format=mae` (the MAE authors' layout).",
         )
-    return Source(path, init.format)
+    return Source(path, layout)
 
 
-def _catalogued(name: str, entry: Entry) -> Source:
+def _catalogued(place: str, name: str, entry: Entry) -> Source:
     for suffix in SUFFIXES:
         path = folder() / f"{name}{suffix}"
         if path.is_file():
             return Source(path, entry.format, entry.licence)
     raise WeightsError(
         f"'{name}' ({entry.about}) is not on this machine.",
-        where=f"init.weights; looked for {folder() / name}{{{','.join(SUFFIXES)}}}",
+        where=f"{place}.weights; looked for {folder() / name}{{{','.join(SUFFIXES)}}}",
         fix="put the file there, or name one with "
         f"`--set init.weights=FILE --set init.format={entry.format}`, "
         "or train from random weights with `--set init.weights=null`.",
     )
 
 
-def _unknown(name: str, known: list[str]) -> WeightsError:
+def _unknown(place: str, name: str, known: list[str]) -> WeightsError:
     near = get_close_matches(name, known, 1)
     return WeightsError(
         f"'{name}' is neither a catalogued name nor a {', '.join(SUFFIXES)} file.",
-        where="init.weights",
+        where=f"{place}.weights",
         fix=f"did you mean '{near[0]}'?" if near else f"known names: {', '.join(known)}.",
     )

@@ -65,7 +65,7 @@ def test_lines_put_our_figures_beside_the_papers(mimdet, tiny):
     assert "counting" in outcome.err
     lines = outcome.out.splitlines()
     assert lines[0].startswith("tiny, 3 classes, on ")
-    assert lines[1].startswith("image 64 x 85, padded to 64 x 96, 100 % of its tokens in evaluation")
+    assert lines[1].startswith("image 64 x 85, padded to 64 x 96, 100 % of its tokens in eval")
     header = next(line for line in lines if "ours" in line)
     start, paper = header.index("ours"), header.index("paper")
     row = next(line for line in lines if line.startswith("parameters"))

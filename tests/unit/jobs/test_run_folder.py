@@ -106,7 +106,7 @@ def test_what_does_not_change_the_result_may_differ(run, change):
 def test_folder_that_cannot_be_written_is_said(tmp_path, run):
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError) as caught:
-        start(tmp_path / "file" / "run", resolved(run), None)
+        start(tmp_path / "file" / "run", resolved(run), [])
     assert caught.value.what == "the run folder cannot be written: Not a directory."
 
 

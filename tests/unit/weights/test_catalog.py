@@ -32,13 +32,13 @@ def test_catalogue_names_the_mae_weights_with_format_and_licence():
 
 
 def test_no_weights_are_no_source():
-    assert locate(Init(weights=None)) is None
+    assert locate(Init(weights=None)) == []
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_catalogued_file_is_found_in_the_folder(store, suffix):
     (store / f"mae-base{suffix}").touch()
-    source = locate(Init(weights="mae-base"))
+    (source,) = locate(Init(weights="mae-base"))
     assert source == Source(store / f"mae-base{suffix}", "mae", entries()["mae-base"].licence)
 
 
@@ -63,7 +63,7 @@ def test_folder_follows_the_user_cache(monkeypatch, tmp_path):
 def test_own_file_needs_its_format(tmp_path):
     path = tmp_path / "mine.pth"
     path.touch()
-    assert locate(Init(weights=str(path), format="mae")) == Source(path, "mae")
+    assert locate(Init(weights=str(path), format="mae")) == [Source(path, "mae")]
     error = refusal(weights=str(path))
     assert "never guessed" in error.what
     assert error.where == "init.format"
@@ -88,3 +88,15 @@ def test_other_name_is_neither(name, fix):
         f"'{name}' is neither a catalogued name nor a .safetensors, .pth, .pt file."
     )
     assert error.fix.startswith(fix)
+
+
+def test_further_files_come_after_the_first_and_their_mistakes_name_their_place(tmp_path):
+    first, second = tmp_path / "mae.pth", tmp_path / "stem.safetensors"
+    first.touch()
+    second.touch()
+    more = [{"weights": str(second), "format": "convnext_stem"}]
+    init = Init.model_validate({"weights": str(first), "format": "mae", "more": more})
+    assert locate(init) == [Source(first, "mae"), Source(second, "convnext_stem")]
+    with pytest.raises(WeightsError) as caught:
+        locate(Init.model_validate({"more": [{"weights": str(tmp_path / "no.pth")}]}))
+    assert caught.value.where == "init.more[0].weights"
