@@ -20,6 +20,7 @@ from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
 from mimdet_cli.jobs.run_folder import open_checkpoint
 from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.reporting.words import counted
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RESULTS = "predictions.json"
@@ -51,11 +52,12 @@ class PredictionReport:
     def lines(self) -> list[str]:
         """Lines for a person."""
         lines = [
-            f"{self.images} images, {self.detections} detections with score >= {self.threshold:g}",
+            f"{counted(self.images, 'image')}, {counted(self.detections, 'detection')} "
+            f"with score >= {self.threshold:g}",
             f"drawn images and {RESULTS}: {self.out}",
         ]
         if self.failed:
-            lines.append(f"{len(self.failed)} files could not be read")
+            lines.append(f"{counted(len(self.failed), 'file')} could not be read")
         return lines
 
 

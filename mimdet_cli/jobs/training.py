@@ -44,6 +44,7 @@ from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
+from mimdet_cli.reporting.words import counted
 from mimdet_cli.weights.catalog import Source, locate
 from mimdet_cli.weights.load import load_weights
 
@@ -219,10 +220,10 @@ def _tell_data(splits: Splits, console: Console) -> None:
     for name, split in (("train", splits.train), ("val", splits.val)):
         if split is None:
             continue
-        classes = len(split.categories)
         console.say(
-            f"{name}: {len(split):,} images ({len(split.usable()):,} with objects), "
-            f"{len(split.objects):,} objects, {classes} class{'' if classes == 1 else 'es'}"
+            f"{name}: {counted(len(split), 'image')} ({len(split.usable()):,} with objects), "
+            f"{counted(len(split.objects), 'object')}, "
+            f"{counted(len(split.categories), 'class', 'classes')}"
         )
         for note in split.notes:
             console.warn(f"{name}: {note}")
