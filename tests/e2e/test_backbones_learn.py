@@ -57,13 +57,14 @@ def data(mimdet, tmp_path_factory):
 
 
 @pytest.fixture
-def tell(request):
+def tell(request, capfd):
     """Print a line past pytest's capturing."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
 
     def line(text):
-        reporter.ensure_newline()
-        reporter.write_line(text)
+        with capfd.disabled():
+            reporter.ensure_newline()
+            reporter.write_line(text)
 
     return line
 
