@@ -10,6 +10,7 @@ Released code (czczup/ViT-Adapter, fd64a51), beyond the paper: the feed-forward 
 convolution; in an extractor the attention's residual has neither factor nor stochastic depth.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -127,16 +128,16 @@ class Spatial:
     grids: Sequence[Grid]
 
 
-class Interaction(nn.Module):
+class Interaction(nn.Module, ABC):
     """What surrounds a group of blocks; tokens stay on their grid, (B, h, w, D), in between."""
 
+    @abstractmethod
     def inject(self, grid: Tensor, spatial: Spatial) -> Tensor:
         """Tokens before the group, with spatial features in them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def extract(self, spatial: Spatial, grid: Tensor) -> Spatial:
         """Spatial features after the group, with its tokens in them."""
-        raise NotImplementedError
 
 
 class Addition(Interaction):
