@@ -11,7 +11,7 @@ bounding box, by two small matrix products, which gives the same averages.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ class InstanceMasks:
 
 def fill(rings: Sequence[NDArray[np.float64]], height: int, width: int) -> NDArray[np.bool_]:
     """The union of polygons (k, 2) as bits (height, width), by COCO's rule."""
-    flat = [ring.ravel().tolist() for ring in rings]
+    flat: Any = [ring.ravel().tolist() for ring in rings]
     if not flat:
         return np.zeros((height, width), dtype=np.bool_)
     merged = coco_mask.merge(coco_mask.frPyObjects(flat, height, width))

@@ -146,7 +146,7 @@ def _segmentation(thing: Thing, number: int) -> object:
         return [thing.outline.ravel().tolist()]
     if number % 16 == 1:
         return _run_lengths(thing.seen)
-    packed = coco_mask.encode(np.asfortranarray(thing.seen, dtype=np.uint8))
+    packed: Any = coco_mask.encode(np.asfortranarray(thing.seen, dtype=np.uint8))
     return {"size": packed["size"], "counts": packed["counts"].decode("ascii")}
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,9 +147,9 @@ def _scores(
     truth: Sequence[Mapping[str, Any]],
     results: Sequence[Mapping[str, Any]],
     ids: set[int],
-    kind: str,
+    kind: Literal["bbox", "segm"],
 ) -> _Scores:
-    """Run `COCOeval` for `kind`, "bbox" or "segm"; what it prints is dropped."""
+    """Run `COCOeval` for one kind; what it prints is dropped."""
     with contextlib.redirect_stdout(io.StringIO()):
         reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
         entries = [_only(entry, kind) for entry in results]
@@ -172,7 +172,7 @@ def _scores(
     )
 
 
-def _index(content: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+def _index(content: Mapping[str, Any], annotations: list[Any]) -> COCO:
     coco = COCO()
     coco.dataset = {
         "images": list(content["images"]),

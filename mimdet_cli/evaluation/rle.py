@@ -41,7 +41,7 @@ def to_bitmap(rle: Rle) -> NDArray[np.bool_]:
     return decode(runs_of(rle["counts"], height, width), height, width)
 
 
-def _text(objects: list[dict[str, Any]], size: list[int]) -> list[Rle]:
+def _text(objects: Any, size: list[int]) -> list[Rle]:
     encoded: Any = coco_mask.frPyObjects(objects, *size)
     return [{"size": size, "counts": _decoded(rle["counts"])} for rle in encoded]
 
