@@ -10,7 +10,7 @@ widths inside the padding. Everything else here is known before the first forwar
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -77,6 +77,14 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def from_options(cls, options: BackboneOptions) -> Self:
         """The backbone that `options`, an instance of `cls.Options`, describes."""
+
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same architecture for a CPU: values that replace those of the recipe's `options`.
+
+        None for what cannot be shrunk. `mimdet ablate --base demo` and the checks use it.
+        """
+        return None
 
     @abstractmethod
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:

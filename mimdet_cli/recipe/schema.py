@@ -244,6 +244,8 @@ class MoreWeights(Section):
 class Init(Section):
     """Where the weights come from before the first step."""
 
+    checkpoint: str | None = None
+    """Run or checkpoint folder to fine-tune; layers of other classes start anew, as it says."""
     weights: str | None = None
     """Catalogue name (`mae-base`) or a file; null trains from random weights."""
     format: str | None = None
