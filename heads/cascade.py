@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from heads import box_head
 from heads.box_head import BoxHead, BoxPredictor, box_losses, decode
 from heads.boxes import Coder
-from heads.instances import Detections, Target
+from heads.instances import Target
 from heads.mask_head import MaskHead
 from heads.pooling import to_rois
-from heads.roi_heads import RegionHeads
+from heads.roi_heads import Candidates, RegionHeads, by_image
 from heads.roi_sampling import OVERLAP, RegionSample, label_regions
 from heads.settings import HeadSettings
 
@@ -85,13 +85,10 @@ class CascadeHeads(RegionHeads):
             pooled.register_hook(lambda gradient: gradient / STAGES)  # type: ignore[no-untyped-call]
         return self.box_predictor[stage](self.box_head[stage](pooled))
 
-    def detect(
+    def candidates(
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
-    ) -> list[Detections]:
-        """Detections of every image, inside its `sizes` (B, 2).
-
-        The scores are the mean over the stages, the boxes those of the last.
-        """
+    ) -> list[Candidates]:
+        """Mean class probabilities over the stages, and the boxes of the last."""
         rois = to_rois(proposals)  # (R, 5)
         probabilities = []
         for stage, coder in enumerate(CODERS):
@@ -99,7 +96,7 @@ class CascadeHeads(RegionHeads):
             boxes = decode(deltas, rois, sizes, coder)  # (R, 1, 4)
             rois = moved(rois, boxes[:, 0])
             probabilities.append(logits.softmax(dim=1))
-        return self.conclude(maps, torch.stack(probabilities).mean(dim=0), boxes, proposals)
+        return by_image(torch.stack(probabilities).mean(dim=0), boxes, proposals)
 
 
 @torch.no_grad()

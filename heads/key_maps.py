@@ -9,7 +9,7 @@ too, so that nothing is reordered. mmdet's cascade is another one, and its keys 
 from collections.abc import Mapping
 from typing import Final
 
-from backbones.key_maps.rename import Drop
+from backbones.key_maps.rename import Drop, Rule
 
 _NORM: Final = r"(?P<leaf>weight|bias|running_mean|running_var|num_batches_tracked)"
 _LAYER: Final = r"(?P<leaf>weight|bias)"
@@ -18,9 +18,9 @@ _STAGE: Final = r"(?P<stage>[012]\.)?"
 _INPUT: Final = "normalisation of the pixels; the recipe's `data.pixel_mean` and `pixel_std` count"
 
 
-def _blocks(theirs: str, ours: str) -> dict[str, str | Drop]:
+def _blocks(theirs: str, ours: str) -> dict[str, Rule]:
     """Rules of four numbered convolutions: theirs count from 1, ours from 0."""
-    rules: dict[str, str | Drop] = {}
+    rules: dict[str, Rule] = {}
     for index in range(4):
         rules[rf"{theirs}{index + 1}\.norm\.{_NORM}"] = rf"{ours}.{index}.norm.\g<leaf>"
         rules[rf"{theirs}{index + 1}\.{_LAYER}"] = rf"{ours}.{index}.conv.\g<leaf>"
@@ -33,7 +33,7 @@ _PREDICTOR: Final = rf"roi_heads\.box_predictor\.{_STAGE}"
 _OUR_BOX: Final = r"roi_heads.box_head.\g<stage>"
 _OUR_PREDICTOR: Final = r"roi_heads.box_predictor.\g<stage>"
 
-DETECTRON2_HEAD: Final[dict[str, str | Drop]] = {
+DETECTRON2_HEAD: Final[dict[str, Rule]] = {
     rf"{_RPN}conv\.conv{_INDEX}\.{_LAYER}": r"rpn.convs.\g<index>.\g<leaf>",
     rf"{_RPN}conv\.{_LAYER}": r"rpn.convs.0.\g<leaf>",
     rf"{_RPN}objectness_logits\.{_LAYER}": r"rpn.objectness.\g<leaf>",
@@ -54,7 +54,7 @@ DETECTRON2_HEAD: Final[dict[str, str | Drop]] = {
 """Rules for `backbones.key_maps.rename`, to be joined with a backbone's own."""
 
 
-def _modules(theirs: str, ours: str) -> dict[str, str | Drop]:
+def _modules(theirs: str, ours: str) -> dict[str, Rule]:
     """Rules of mmcv's convolution modules; a norm is named after its kind there."""
     return {
         rf"{theirs}\.{_INDEX}\.(bn|gn)\.{_NORM}": rf"{ours}.\g<index>.norm.\g<leaf>",
@@ -65,7 +65,7 @@ def _modules(theirs: str, ours: str) -> dict[str, str | Drop]:
 _MM_BOX: Final = r"roi_head\.bbox_head\."
 _MM_MASK: Final = r"roi_head\.mask_head\."
 
-MMDET_HEAD: Final[dict[str, str | Drop]] = {
+MMDET_HEAD: Final[dict[str, Rule]] = {
     rf"rpn_head\.rpn_conv\.{_INDEX}\.conv\.{_LAYER}": r"rpn.convs.\g<index>.\g<leaf>",
     rf"rpn_head\.rpn_conv\.{_LAYER}": r"rpn.convs.0.\g<leaf>",
     rf"rpn_head\.rpn_cls\.{_LAYER}": r"rpn.objectness.\g<leaf>",
@@ -80,8 +80,14 @@ MMDET_HEAD: Final[dict[str, str | Drop]] = {
 }
 """Rules for `backbones.key_maps.rename`, to be joined with a backbone's own."""
 
-HEADS: Final[Mapping[str, Mapping[str, str | Drop]]] = {
+HEADS: Final[Mapping[str, Mapping[str, Rule]]] = {
     "detectron2": DETECTRON2_HEAD,
     "mmdet": MMDET_HEAD,
 }
 """Rules by the name that a backbone's key map gives in its `head` field."""
+
+CLASS_LAYERS: Final = (
+    r"roi_heads\.(box_predictor\.(([012]\.)?scores|deltas)|mask_head\.logits)\.(weight|bias)"
+)
+"""Our names of the tensors whose shapes follow the number of classes; a cascade's `deltas` do not,
+since its classes share one box."""

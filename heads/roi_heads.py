@@ -7,6 +7,7 @@ B images, R regions, P foreground regions, K classes, k boxes per region (K or 1
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,19 @@ from heads.rules import RULES
 from heads.settings import HeadSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Proposals of one image after the box heads, before any is chosen.
+
+    `scores` (r, K + 1) are class probabilities, background last; `boxes` are (r, k, 4).
+    """
+
+    scores: Tensor
+    boxes: Tensor
+
+
 class RegionHeads(nn.Module, ABC):
-    """What all heads share: drawing regions, cutting them out, masks, detections from scores.
+    """What all heads share: drawing regions, cutting them out, masks, choosing detections.
 
     `strides` are those of the maps that regions are read from. A subclass adds its box heads and
     `mask_head`, None for boxes alone.
@@ -49,10 +61,30 @@ class RegionHeads(nn.Module, ABC):
         """Losses of a fresh sample of the proposals (n_i, 4) of images of `sizes` (B, 2)."""
 
     @abstractmethod
+    def candidates(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
+    ) -> list[Candidates]:
+        """What the box heads make of every image's proposals (n_i, 4), inside `sizes` (B, 2)."""
+
     def detect(
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
     ) -> list[Detections]:
         """Detections of every image, inside its `sizes` (B, 2)."""
+        found = [self.best(one) for one in self.candidates(maps, proposals, sizes)]
+        if self.mask_head is None:
+            return found
+        return with_masks(found, self.mask_probabilities(self.mask_head, maps, found))
+
+    def best(self, candidates: Candidates) -> Detections:
+        """The detections of one image, without masks."""
+        return Detections(*best_of_image(candidates.scores, candidates.boxes, self.settings))
+
+    def mask_probabilities(
+        self, head: MaskHead, maps: Sequence[Tensor], found: Sequence[Detections]
+    ) -> Tensor:
+        """Masks (P, 28, 28) of the detections of all images, read from their final boxes."""
+        logits = self.predict_masks(head, maps, to_rois([d.boxes for d in found]))
+        return of_class(logits, torch.cat([d.labels for d in found])).sigmoid()
 
     def sample(self, proposals: Sequence[Tensor], targets: Sequence[Target]) -> RegionSample:
         """Regions drawn from the proposals (n_i, 4) of each image and its ground truth."""
@@ -77,34 +109,6 @@ class RegionHeads(nn.Module, ABC):
     def pool(self, maps: Sequence[Tensor], rois: Tensor, size: int) -> Tensor:
         """Regions (R, C, size, size) cut out of the maps."""
         return pool_regions(maps, self.strides, rois, size)
-
-    def conclude(
-        self,
-        maps: Sequence[Tensor],
-        probabilities: Tensor,
-        boxes: Tensor,
-        proposals: Sequence[Tensor],
-    ) -> list[Detections]:
-        """Detections of each image out of probabilities (R, K + 1) and boxes (R, k, 4).
-
-        They belong, in order, to the `proposals` (n_i, 4) of each image.
-        """
-        counts = [len(p) for p in proposals]
-        pairs = zip(torch.split(probabilities, counts), torch.split(boxes, counts), strict=True)
-        found = [Detections(*best_of_image(p, b, self.settings)) for p, b in pairs]
-        return found if self.mask_head is None else self.add_masks(self.mask_head, maps, found)
-
-    def add_masks(
-        self, head: MaskHead, maps: Sequence[Tensor], found: Sequence[Detections]
-    ) -> list[Detections]:
-        """The same detections with their masks, read from the final boxes."""
-        logits = self.predict_masks(head, maps, to_rois([d.boxes for d in found]))
-        labels = torch.cat([d.labels for d in found])
-        masks = torch.split(of_class(logits, labels).sigmoid(), [len(d.boxes) for d in found])
-        return [
-            Detections(d.boxes, d.scores, d.labels, mask)
-            for d, mask in zip(found, masks, strict=True)
-        ]
 
 
 class RoIHeads(RegionHeads):
@@ -142,11 +146,26 @@ class RoIHeads(RegionHeads):
         """Logits (R, K + 1), background last, and deltas (R, K, 4) of regions (R, 5)."""
         return self.box_predictor(self.box_head(self.pool(maps, rois, box_head.POOL)))
 
-    def detect(
+    def candidates(
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
-    ) -> list[Detections]:
-        """Detections of every image, inside its `sizes` (B, 2)."""
+    ) -> list[Candidates]:
+        """Every proposal's class probabilities, and a box for each class."""
         rois = to_rois(proposals)  # (R, 5)
         logits, deltas = self.predict_boxes(maps, rois)
         boxes = decode(deltas, rois, sizes, self.coder)  # (R, K, 4)
-        return self.conclude(maps, logits.softmax(dim=1), boxes, proposals)
+        return by_image(logits.softmax(dim=1), boxes, proposals)
+
+
+def by_image(scores: Tensor, boxes: Tensor, proposals: Sequence[Tensor]) -> list[Candidates]:
+    """Scores (R, K + 1) and boxes (R, k, 4), cut into those of the proposals of each image."""
+    counts = [len(p) for p in proposals]
+    pairs = zip(torch.split(scores, counts), torch.split(boxes, counts), strict=True)
+    return [Candidates(*pair) for pair in pairs]
+
+
+def with_masks(found: Sequence[Detections], masks: Tensor) -> list[Detections]:
+    """The same detections with their masks, (P, 28, 28) over all images."""
+    parts = torch.split(masks, [len(d.boxes) for d in found])
+    return [
+        Detections(d.boxes, d.scores, d.labels, mask) for d, mask in zip(found, parts, strict=True)
+    ]

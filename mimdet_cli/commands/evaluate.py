@@ -1,6 +1,6 @@
 """`mimdet eval`: box and mask AP of a run, or of anybody's results file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +19,11 @@ from mimdet_cli.errors import RecipeError
 EPILOG = examples(
     "mimdet eval runs/demo",
     "mimdet eval runs/demo/best --json",
-    "mimdet eval runs/demo --data shapes --set backbone.eval_ratio=0.5",
+    "mimdet eval runs/demo --data shapes --ratio 0.5 --evals 4",
     "mimdet eval results.json --annotations shapes/annotations/instances_val.json",
 )
+
+RATIO = "backbone.eval_ratio"
 
 
 def evaluate(
@@ -37,6 +39,31 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="COCO annotation file that RESULTS.json belongs to."),
     ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            min=0,
+            max=1,
+            help="Share of the tokens that the backbone sees (sets backbone.eval_ratio).",
+        ),
+    ] = None,
+    evals: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Evaluations of each image, every one with its own random tokens, merged.",
+        ),
+    ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of predictions and pictures; RUN/eval/NAME if absent, such as "
+            "RUN/eval/last-ratio0.5-evals4.",
+        ),
+    ] = None,
     overrides: SetOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -44,9 +71,11 @@ def evaluate(
     """Score a run on its val split, or a COCO results file."""
     is_file = target.suffix == ".json"
     if is_file:
-        _refuse({"--data": data, "--set": overrides, "--device": device}, "a results file")
+        given = {"--data": data, "--ratio": ratio, "--evals": evals > 1, "--out": out}
+        _refuse({**given, "--set": overrides, "--device": device}, "a results file")
     else:
         _refuse({"--annotations": annotations}, "a run")
+        _refuse_twice(ratio, overrides or [])
     if is_file and annotations is None:
         raise RecipeError(
             "a results file needs the annotations that it belongs to.",
@@ -67,6 +96,9 @@ def evaluate(
         overrides=overrides or [],
         device=device,
         console=console,
+        ratio=ratio,
+        evals=evals,
+        folder=out,
     )
     console.result(report.to_json() if as_json else report.lines())
 
@@ -77,4 +109,13 @@ def _refuse(options: Mapping[str, object], kind: str) -> None:
         raise RecipeError(
             f"{' and '.join(given)} cannot be used with {kind}.",
             fix="leave out what does not apply; see `mimdet eval --help`.",
+        )
+
+
+def _refuse_twice(ratio: float | None, overrides: Sequence[str]) -> None:
+    again = [text for text in overrides if text.partition("=")[0].strip() == RATIO]
+    if ratio is not None and again:
+        raise RecipeError(
+            f"--ratio {ratio:g} and --set {again[0]} both set '{RATIO}'.",
+            fix="leave out one of them.",
         )

@@ -26,6 +26,7 @@ CURVE_IOUS = {"0.50": 0, "0.75": 5}
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
 BOX_KEYS = ("image_id", "category_id", "score", "bbox")
 MASK_KEYS = ("image_id", "category_id", "score", "segmentation")
+Kind = Literal["bbox", "segm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def score(
     counted = [entry for entry in results if entry["image_id"] in ids]
     truth = [entry for entry in content["annotations"] if entry["image_id"] in ids]
     box = _scores(content, truth, counted, ids, "bbox")
-    mask = _scores(content, _masked(truth), counted, ids, "segm") if masks else None
+    mask = _scores(content, masked(truth), counted, ids, "segm") if masks else None
     names = _names(content["categories"])
     return ApReport(
         box=box.row,
@@ -129,9 +130,9 @@ def score(
     )
 
 
-def _masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The annotations with a mask; a crowd region, which is no target, may lack one."""
-    masked = [entry for entry in truth if entry.get("segmentation")]
+    kept = [entry for entry in truth if entry.get("segmentation")]
     bare = [e for e in truth if not e.get("segmentation") and not e.get("iscrowd", 0)]
     if bare:
         raise DataError(
@@ -139,7 +140,7 @@ def _masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             f"{bare[0].get('id')}.",
             fix="score boxes only, or complete the annotations.",
         )
-    return masked
+    return kept
 
 
 def _scores(
@@ -147,16 +148,11 @@ def _scores(
     truth: Sequence[Mapping[str, Any]],
     results: Sequence[Mapping[str, Any]],
     ids: set[int],
-    kind: Literal["bbox", "segm"],
+    kind: Kind,
 ) -> _Scores:
     """Run `COCOeval` for one kind; what it prints is dropped."""
     with contextlib.redirect_stdout(io.StringIO()):
-        reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
-        entries = [_only(entry, kind) for entry in results]
-        found = reference.loadRes(entries) if entries else _index(content, [])
-        evaluation = COCOeval(reference, found, kind)
-        evaluation.params.imgIds = sorted(ids)
-        evaluation.params.catIds = sorted(evaluation.params.catIds)
+        evaluation = evaluator(content, truth, results, ids, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -170,6 +166,23 @@ def _scores(
         ],
         curves={iou: _curve(precision[t, :, :, 0, -1]) for iou, t in CURVE_IOUS.items()},
     )
+
+
+def evaluator(
+    content: Mapping[str, Any],
+    truth: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    ids: set[int],
+    kind: Kind,
+) -> COCOeval:
+    """`COCOeval` of results on the images `ids`, ready to be run; it prints."""
+    reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
+    entries = [_only(entry, kind) for entry in results]
+    found = reference.loadRes(entries) if entries else _index(content, [])
+    evaluation = COCOeval(reference, found, kind)
+    evaluation.params.imgIds = sorted(ids)
+    evaluation.params.catIds = sorted(evaluation.params.catIds)
+    return evaluation
 
 
 def _index(content: Mapping[str, Any], annotations: list[Any]) -> COCO:

@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.data.sample import Batch
+from mimdet_cli.evaluation.ensemble import Draws, detect_drawn
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.results import ImageResult
 
@@ -21,18 +23,25 @@ def detect(
     device: torch.device,
     precision: Precision = "fp32",
     on_image: Callable[[int], None] | None = None,
+    draws: Draws | None = None,
 ) -> list[ImageResult]:
     """Predictions for every image of `batches`, in their order.
 
     `model` takes a list of (3, h, w) uint8 images on `device` and returns one `Detections` each.
-    `on_image` is told the number of images done so far, after each of them.
+    `on_image` is told the number of images done so far, after each of them. With `draws`, for a
+    `MaskRCNN` that draws its tokens, each image is evaluated alone, once or several times.
     """
     results: list[ImageResult] = []
     with _evaluating(model), torch.inference_mode():
         for batch in batches:
             images = [sample.image.to(device, non_blocking=True) for sample in batch.samples]
             with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-                found = model(images)
+                if draws is None:
+                    found = model(images)
+                else:
+                    assert isinstance(model, MaskRCNN)
+                    ids = [sample.image_id for sample in batch.samples]
+                    found = detect_drawn(model, images, ids, draws)
             for sample, detections in zip(batch.samples, found, strict=True):
                 height, width = sample.image.shape[-2:]
                 results.append(

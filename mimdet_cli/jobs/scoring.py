@@ -15,7 +15,9 @@ from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.loader import eval_loader
 from mimdet_cli.engine.files import write_text
+from mimdet_cli.errors import RecipeError, ResourceError
 from mimdet_cli.evaluation.coco_ap import ApReport, score
+from mimdet_cli.evaluation.ensemble import Draws
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
@@ -23,18 +25,29 @@ from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import pr_curves
+from mimdet_cli.reporting.words import counted
 
 PIXELS_PER_BATCH = 800 * 1333
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """AP of one pass over a split, and the predictions behind it."""
+    """AP over a split, the predictions behind it, and how they were made.
+
+    `ratio` is the share of the tokens that the model saw, None for a backbone that leaves none
+    out; `evals` the evaluations of each image that were merged.
+    """
 
     ap: ApReport
     results: Sequence[ImageResult]
     entries: Sequence[dict[str, Any]]
     seconds: float
+    ratio: float | None = None
+    evals: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept beside the predictions."""
+        return {**self.ap.to_json(), "ratio": self.ratio, "evals": self.evals}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +59,14 @@ class ScoringReport:
     step: int | None = None
     folder: Path | None = None
     seconds: float | None = None
+    ratio: float | None = None
+    evals: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The AP report, and which checkpoint it is of."""
+        """The AP report, which checkpoint it is of, and how that was evaluated."""
         extra = {
+            "ratio": self.ratio,
+            "evals": self.evals,
             "checkpoint": _text(self.checkpoint),
             "step": self.step,
             "folder": _text(self.folder),
@@ -62,6 +79,9 @@ class ScoringReport:
         lines = []
         if self.checkpoint is not None:
             lines.append(f"checkpoint {self.checkpoint} (step {self.step})")
+        if self.evals is not None and (self.evals > 1 or (self.ratio or 1) < 1):
+            shown = counted(self.evals, "evaluation")
+            lines.append(f"{shown} of each image, {self.ratio:.4g} of the tokens")
         lines += ap_lines(self.ap)
         if self.folder is not None:
             lines.append(f"predictions and pictures: {self.folder}")
@@ -75,20 +95,41 @@ def score_run(
     overrides: Sequence[str],
     device: str | None,
     console: Console,
+    ratio: float | None = None,
+    evals: int = 1,
+    folder: Path | None = None,
 ) -> ScoringReport:
-    """AP of a run's checkpoint on the val split; predictions and pictures go to `RUN/eval`."""
-    checkpoint = open_checkpoint(run, overrides, data)
+    """AP of a run's checkpoint on the val split, from `evals` evaluations of each image.
+
+    `ratio` is the share of the tokens seen, the recipe's `backbone.eval_ratio` if None.
+    Predictions and pictures go to `folder`, by default `RUN/eval/NAME`, where NAME tells the
+    checkpoint and what differs from the run's own evaluation, such as `last-ratio0.5-evals4`.
+    """
+    own = eval_ratio(open_checkpoint(run, data=data).recipe)
+    changes = list(overrides) if ratio is None else [*overrides, _ratio_change(ratio, own)]
+    checkpoint = open_checkpoint(run, changes, data)
     console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     recipe = checkpoint.recipe
+    refuse_equal_evals(recipe, evals)
+    if folder is None:
+        folder = _named(checkpoint.eval_folder, eval_ratio(recipe), own, evals)
     split = read_split(recipe.data, "val", recipe.head.mask)
     match_classes(checkpoint.categories, split.categories, split.annotation_file)
     for note in split.notes:
         console.warn(f"val: {note}")
     chosen = choose_device(device)
-    scored = score_model(checkpoint.detector(chosen), recipe, split, chosen, console)
-    save_scored(scored, split, checkpoint.eval_folder)
+    model = checkpoint.detector(chosen)
+    make_folder(folder)
+    scored = score_model(model, recipe, split, chosen, console, evals)
+    save_scored(scored, split, folder)
     return ScoringReport(
-        scored.ap, checkpoint.folder, checkpoint.step, checkpoint.eval_folder, scored.seconds
+        scored.ap,
+        checkpoint.folder,
+        checkpoint.step,
+        folder,
+        scored.seconds,
+        scored.ratio,
+        scored.evals,
     )
 
 
@@ -99,28 +140,75 @@ def score_file(results: Path, annotations: Path) -> ScoringReport:
 
 
 def score_model(
-    model: nn.Module, recipe: Recipe, split: CocoSplit, device: torch.device, console: Console
+    model: nn.Module,
+    recipe: Recipe,
+    split: CocoSplit,
+    device: torch.device,
+    console: Console,
+    evals: int = 1,
 ) -> Scored:
-    """AP of `model` over the whole of `split`."""
+    """AP of `model` over the whole of `split`; the recipe's seed decides what it draws."""
     began = time.perf_counter()
-    torch.manual_seed(recipe.seed)  # a share of the tokens below one is drawn at random
+    draws = Draws(recipe.seed, evals) if why_equal(recipe) is None else None
     sides = recipe.data.eval_short_side * recipe.data.eval_max_side
     batch = max(1, min(8, PIXELS_PER_BATCH // sides))
     loader = eval_loader(split, recipe.data, batch=batch, pin_memory=device.type == "cuda")
     with console.progress(len(split), "evaluating") as progress:
-        results = detect(model, loader, device, on_image=lambda _: progress.advance())
+        results = detect(model, loader, device, on_image=lambda _: progress.advance(), draws=draws)
     entries = to_coco(results, split.categories)
     ap = score(split.annotation_file, entries, masks=recipe.head.mask and split.has_masks)
-    return Scored(ap, results, entries, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Scored(ap, results, entries, seconds, eval_ratio(recipe), evals)
+
+
+def eval_ratio(recipe: Recipe) -> float | None:
+    """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
+    return (recipe.backbone.model_extra or {}).get("eval_ratio")
+
+
+def why_equal(recipe: Recipe) -> str | None:
+    """Why all evaluations of an image give the same; None where tokens are drawn at random."""
+    options = recipe.backbone.model_extra or {}
+    if "eval_ratio" not in options:
+        return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
+    if options["eval_ratio"] == 1:
+        return "the backbone sees every token (eval_ratio 1)"
+    if options.get("sampling") == "grid":
+        return "the tokens are chosen by a regular pattern (sampling grid)"
+    return None
+
+
+def refuse_equal_evals(recipe: Recipe, evals: int) -> None:
+    """Several evaluations are of use only where each draws other tokens."""
+    reason = why_equal(recipe)
+    if evals > 1 and reason is not None:
+        raise RecipeError(
+            f"{evals} evaluations would all be the same: {reason}.",
+            where="--evals",
+            fix="leave --evals out"
+            + (", or add --ratio below 1." if eval_ratio(recipe) == 1 else "."),
+        )
 
 
 def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
     """Predictions, numbers and pictures into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_predictions(scored.entries, folder / "predictions.json")
-    write_text(folder / "results.json", json.dumps(scored.ap.to_json(), indent=1) + "\n")
+    write_text(folder / "results.json", json.dumps(scored.to_json(), indent=1) + "\n")
     write_sheet(folder / "predictions.png", split, scored.results)
     pr_curves(scored.ap, folder / "precision_recall.png")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of an evaluation."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"the folder of the results cannot be made: {error.strerror}.",
+            where=str(folder),
+            fix="give another folder with --out.",
+        ) from error
 
 
 def ap_lines(ap: ApReport) -> list[str]:
@@ -138,6 +226,27 @@ def ap_lines(ap: ApReport) -> list[str]:
 def points(value: float | None) -> str:
     """Points of 100 with one decimal, or a dash where undefined."""
     return "-" if value is None else f"{value:.1f}"
+
+
+def _ratio_change(ratio: float, own: float | None) -> str:
+    """`ratio` as a change of the recipe, whose value is `own`."""
+    if own is None:
+        raise RecipeError(
+            "the run's backbone leaves no tokens out: it has no option 'eval_ratio'.",
+            where="--ratio",
+            fix="leave --ratio out.",
+        )
+    return f"backbone.eval_ratio={ratio}"
+
+
+def _named(folder: Path, ratio: float | None, own: float | None, evals: int) -> Path:
+    """`folder`, and what differs from the run's `own` evaluation at the end of its name."""
+    name = folder.name
+    if ratio is not None and ratio != own:
+        name += f"-ratio{ratio:g}"
+    if evals > 1:
+        name += f"-evals{evals}"
+    return folder.with_name(name)
 
 
 def _text(path: Path | None) -> str | None:

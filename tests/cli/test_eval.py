@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 ANNOTATIONS = {
     "images": [{"id": 1, "width": 100, "height": 100, "file_name": "a.jpg"}],
@@ -65,6 +66,10 @@ def test_results_file_needs_its_annotations(mimdet, files):
             "--data and --set cannot be used with a results file.",
         ),
         (("results.json", "--device", "cpu"), "--device cannot be used with a results file."),
+        (
+            ("results.json", "--ratio", "0.5", "--evals", "2", "--out", "x"),
+            "--ratio and --evals and --out cannot be used with a results file.",
+        ),
         ((".", "--annotations", "val.json"), "--annotations cannot be used with a run."),
     ],
 )
@@ -117,8 +122,8 @@ def test_json_of_a_run_has_every_number_in_points_of_100_and_null_where_nothing_
     outcome = mimdet("eval", run, "--json")
     report = json.loads(outcome.out)
     assert list(report) == [
-        "box", "mask", "per_class", "images", "detections", "checkpoint", "step", "folder",
-        "seconds",
+        "box", "mask", "per_class", "images", "detections", "ratio", "evals", "checkpoint",
+        "step", "folder", "seconds",
     ]  # fmt: skip
     for kind in ("box", "mask"):
         row = report[kind]
@@ -182,6 +187,122 @@ def test_share_of_the_tokens_in_evaluation_may_be_changed_and_is_seeded(mimdet, 
     assert half != whole
     assert score("backbone.eval_ratio=0.5") == half
     assert score("backbone.eval_ratio=0.5", "seed=5") != half
+
+
+def as_json(outcome) -> dict:
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def test_ratio_is_the_share_that_the_recipe_names(mimdet, run):
+    by_key = as_json(mimdet("eval", run, "--set", "backbone.eval_ratio=0.5", "--json"))
+    by_option = as_json(mimdet("eval", run, "--ratio", "0.5", "--json"))
+    for key in ("box", "mask", "ratio", "evals", "folder"):
+        assert by_key[key] == by_option[key]
+    assert (by_option["ratio"], by_option["evals"]) == (0.5, 1)
+
+
+def test_merged_evaluations_have_a_folder_of_their_own_and_say_how_they_were_made(mimdet, run):
+    whole = as_json(mimdet("eval", run, "--json"))
+    half = as_json(mimdet("eval", run, "--ratio", "0.5", "--json"))
+    merged = as_json(mimdet("eval", run, "--ratio", "0.5", "--evals", "2", "--json"))
+    shown = [(report["ratio"], report["evals"]) for report in (whole, half, merged)]
+    assert shown == [(1.0, 1), (0.5, 1), (0.5, 2)]
+    names = ["last", "last-ratio0.5", "last-ratio0.5-evals2"]
+    for report, name in zip((whole, half, merged), names, strict=True):
+        assert report["folder"] == str(run / "eval" / name)
+        kept = json.loads((run / "eval" / name / "results.json").read_text())
+        assert kept == {key: report[key] for key in kept}
+        assert (kept["ratio"], kept["evals"]) == (report["ratio"], report["evals"])
+    assert merged["box"] != half["box"]
+    assert "2 evaluations of each image, 0.5 of the tokens\n" in mimdet(
+        "eval", run, "--ratio", "0.5", "--evals", "2"
+    ).out  # fmt: skip
+
+
+def test_results_go_to_the_folder_that_is_named(mimdet, run, tmp_path):
+    report = as_json(mimdet("eval", run, "--out", tmp_path / "a" / "b", "--json"))
+    assert report["folder"] == str(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b" / "predictions.json").is_file()
+
+
+def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = mimdet("eval", run, "--out", tmp_path / "file" / "x")
+    assert (outcome.code, outcome.out) == (6, "")
+    assert outcome.err.endswith(
+        "error: the folder of the results cannot be made: Not a directory.\n"
+        f"  at:  {tmp_path / 'file' / 'x'}\n"
+        "  fix: give another folder with --out.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "fix"),
+    [
+        (
+            (),
+            "the backbone sees every token (eval_ratio 1)",
+            "leave --evals out, or add --ratio below 1.",
+        ),
+        (
+            ("--ratio", "0.5", "--set", "backbone.sampling=grid"),
+            "the tokens are chosen by a regular pattern (sampling grid)",
+            "leave --evals out.",
+        ),
+    ],
+)
+def test_evaluations_that_would_all_be_the_same_are_refused(mimdet, run, options, reason, fix):
+    outcome = mimdet("eval", run, "--evals", "3", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"checkpoint {run / 'last'} (step 4)\n"
+        f"error: 3 evaluations would all be the same: {reason}.\n"
+        "  at:  --evals\n"
+        f"  fix: {fix}\n"
+    )
+
+
+@pytest.fixture
+def whole(run):
+    """A checkpoint of a backbone that leaves no tokens out."""
+    recipe = run / "last" / "recipe.yaml"
+    text = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump(text | {"backbone": {"name": "vitdet"}}))
+    manifest = run / "last" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["recipe.yaml"]["bytes"] = recipe.stat().st_size
+    manifest.write_text(json.dumps(content))
+    return run
+
+
+def test_ratio_of_a_backbone_that_leaves_no_tokens_out_is_refused(mimdet, whole):
+    outcome = mimdet("eval", whole, "--ratio", "0.5")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: the run's backbone leaves no tokens out: it has no option 'eval_ratio'.\n"
+        "  at:  --ratio\n"
+        "  fix: leave --ratio out.\n"
+    )
+
+
+def test_merging_evaluations_of_a_backbone_that_leaves_no_tokens_out_is_refused(mimdet, whole):
+    outcome = mimdet("eval", whole, "--evals", "2")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith(
+        "error: 2 evaluations would all be the same: the backbone 'vitdet' leaves no tokens out.\n"
+        "  at:  --evals\n"
+        "  fix: leave --evals out.\n"
+    )
+
+
+def test_ratio_may_be_given_in_one_way_only(mimdet, run):
+    outcome = mimdet("eval", run, "--ratio", "0.5", "--set", "backbone.eval_ratio=0.25")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: --ratio 0.5 and --set backbone.eval_ratio=0.25 both set 'backbone.eval_ratio'.\n"
+        "  fix: leave out one of them.\n"
+    )
 
 
 def test_checkpoint_of_another_recipe_is_refused(mimdet, run):

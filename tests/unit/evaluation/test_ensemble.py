@@ -1,0 +1,124 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from backbones.contract import Backbone, Level, Padding
+from heads.mask_rcnn import MaskRCNN
+from heads.settings import HeadSettings
+from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.evaluation.ensemble import Draws, seed_of
+from mimdet_cli.evaluation.inference import detect
+
+CPU = torch.device("cpu")
+
+
+class Forgetful(Backbone):
+    """Sees a random half of the image's cells; remembers what it drew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = tuple(Level(f"p{i}", 8, 2**i) for i in range(2, 6))
+        self.padding = Padding()
+        self.convs = nn.ModuleList(nn.Conv2d(3, 8, 1) for _ in self.levels)
+        self.drawn = []
+
+    @classmethod
+    def from_options(cls, options):
+        raise NotImplementedError
+
+    def forward(self, images, sizes):
+        cells = torch.rand(len(images), 1, images.shape[2] // 32, images.shape[3] // 32)
+        self.drawn.append(cells)
+        kept = nn.functional.interpolate((cells < 0.5).float(), images.shape[-2:])
+        pooled = [nn.functional.avg_pool2d(images * kept, level.stride) for level in self.levels]
+        return {f"p{i + 2}": conv(pooled[i]) for i, conv in enumerate(self.convs)}
+
+    @property
+    def depth(self):
+        return 0
+
+    def depth_of(self, name):
+        return 0
+
+
+@pytest.fixture
+def model() -> MaskRCNN:
+    torch.manual_seed(0)
+    settings = HeadSettings(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
+    detector = MaskRCNN(Forgetful(), 3, settings, (120.0,) * 3, (60.0,) * 3)
+    for predictor in (detector.roi_heads.box_predictor, detector.rpn):
+        for layer in predictor.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.2)
+    return detector
+
+
+def samples() -> list[Sample]:
+    generator = torch.Generator().manual_seed(1)
+    sizes = [(64, 96), (96, 64), (64, 64)]
+    return [
+        Sample(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator), i, size)
+        for i, size in enumerate(sizes, 100)
+    ]
+
+
+def batched(given: list[Sample], size: int) -> list[Batch]:
+    return [Batch(given[i : i + size]) for i in range(0, len(given), size)]
+
+
+def results(model: MaskRCNN, batches: list[Batch], draws: Draws) -> dict[int, tuple]:
+    found = detect(model, batches, CPU, draws=draws)
+    return {
+        one.image_id: (one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), one.rles)
+        for one in found
+    }
+
+
+@pytest.mark.parametrize("evals", [1, 3])
+def test_result_of_an_image_depends_on_neither_its_batch_nor_the_order(model, evals):
+    draws = Draws(seed=4, evals=evals)
+    one_by_one = results(model, batched(samples(), 1), draws)
+    assert all(len(boxes) > 3 for boxes, *_ in one_by_one.values())
+    torch.rand(7)  # what was drawn before does not matter
+    assert results(model, batched(samples(), 3), draws) == one_by_one
+    assert results(model, batched(samples()[::-1], 2), draws) == one_by_one
+    (alone,) = results(model, batched(samples()[1:2], 1), draws).items()
+    assert one_by_one[alone[0]] == alone[1]
+
+
+def test_seed_and_number_of_evaluations_change_the_result(model):
+    found = [
+        results(model, batched(samples(), 3), draws)
+        for draws in (Draws(0), Draws(1), Draws(0, evals=2))
+    ]
+    assert all(one != other for one, other in itertools.combinations(found, 2))
+
+
+def test_first_passes_of_many_evaluations_are_those_of_fewer(model):
+    detect(model, batched(samples(), 3), CPU, draws=Draws(0, evals=2))
+    two, model.backbone.drawn = model.backbone.drawn, []
+    detect(model, batched(samples(), 3), CPU, draws=Draws(0, evals=3))
+    three = model.backbone.drawn
+    assert (len(two), len(three)) == (6, 9)
+    for image in range(3):
+        for number in range(2):
+            assert torch.equal(two[2 * image + number], three[3 * image + number])
+        assert not torch.equal(three[3 * image], three[3 * image + 1])
+
+
+def test_one_evaluation_is_a_plain_forward_pass_under_its_seed(model):
+    drawn = detect(model, batched(samples()[:1], 1), CPU, draws=Draws(5))[0]
+    torch.manual_seed(seed_of(5, 100, 0))
+    plain = detect(model, batched(samples()[:1], 1), CPU)[0]
+    assert np.array_equal(drawn.boxes, plain.boxes)
+    assert np.array_equal(drawn.scores, plain.scores)
+    assert drawn.rles == plain.rles
+
+
+def test_every_seed_image_and_pass_has_a_seed_of_its_own():
+    seeds = {seed_of(*key) for key in itertools.product(range(20), range(-20, 20), range(8))}
+    assert len(seeds) == 20 * 40 * 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
