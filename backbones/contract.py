@@ -7,6 +7,7 @@
 widths inside the padding. Everything else here is known before the first forward pass.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +95,16 @@ class Backbone(nn.Module, ABC):
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """How parameters learn, by name; what no rule names is a task layer."""
         return ()
+
+    def is_pretrained(self, name: str) -> bool:
+        """Whether pre-training brings the parameter `name`; here, whether it learns at that rate.
+
+        Weights are promised for these: a file that leaves any of them out is refused, save those
+        that its key map calls fresh.
+        """
+        matching = (rule for rule in self.parameter_rules if re.fullmatch(rule.pattern, name))
+        rule = next(matching, None)
+        return rule is not None and rule.rate == "pretrained"
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:

@@ -21,7 +21,7 @@ width D: 120,734,800 parameters (paper: 120 M), where the row before has 113,407
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
 from backbones.key_maps.convnext_stem import convnext_to_stem
-from backbones.key_maps.mae import mae_to_mimdet
+from backbones.key_maps.hub_mae import from_hub
+from backbones.key_maps.mae import mae_encoder_to_mimdet, mae_to_mimdet
 from backbones.key_maps.mimdet_release import release_to_mimdet
 from backbones.key_maps.rename import KeyMap
 from backbones.layers.block import apply_block, drop_rates, quarter_ends
@@ -51,6 +52,7 @@ from backbones.layers.sampling import (
     take,
     valid_tokens,
 )
+from backbones.tiny import PYRAMID, VIT
 
 PATCH = 16
 STEMS: dict[str, type[ConvStem | ConvNeXtStem]] = {"naive": ConvStem, "convnext": ConvNeXtStem}
@@ -251,6 +253,11 @@ class MIMDet(Backbone):
         assert isinstance(options, MIMDetOptions)
         return cls(options)
 
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The shared small ViT, with a decoder as wide."""
+        return {**VIT, **PYRAMID, "decoder_width": VIT["width"], "decoder_heads": VIT["heads"]}
+
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The stem learns at the plain rate, the encoder as pre-trained, the rest as task."""
@@ -259,11 +266,23 @@ class MIMDet(Backbone):
             ParameterRule(r"encoder\..*", rate="pretrained"),
         )
 
+    def is_pretrained(self, name: str) -> bool:
+        """Encoder and decoder, whichever rate they learn at; of the stems, only ConvNeXt's."""
+        stem = ("stem.",) if self.options.stem == "convnext" else ()
+        return name.startswith(("encoder.", "decoder.", *stem))
+
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
-        """Layouts this backbone can start from."""
+        """Layouts this backbone can start from; those of the encoder leave the decoder random."""
         chosen = self.options
-        maps = {"mae": mae_to_mimdet(chosen.decoder_layers, chosen.fill == "stem")}
+        whole = mae_to_mimdet(chosen.decoder_layers, chosen.fill == "stem")
+        encoder = mae_encoder_to_mimdet()
+        maps = {
+            "mae": whole,
+            "hf_mae": from_hub(whole),
+            "mae_encoder": encoder,
+            "hf_mae_encoder": from_hub(encoder),
+        }
         if chosen.stem == "convnext":
             return maps | {"convnext_stem": convnext_to_stem()}
         if self.decoder is None or self.raised is not None:

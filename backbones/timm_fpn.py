@@ -33,8 +33,10 @@ from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm, Norm
 from backbones.layers.pooled_attention import pooled_maps
 from backbones.layers.shifted_windows import free_of_image_size
+from backbones.tiny import PYRAMID
 
 STRIDES = (4, 8, 16, 32)
+SWIN_HEAD = 32
 
 
 def block_by_block(stage: int, block: int, blocks: Sequence[int]) -> int:
@@ -59,6 +61,11 @@ def stage_maps(body: Any, images: Tensor) -> list[Tensor]:
     return maps
 
 
+def swin_of_width(width: int) -> Mapping[str, Any]:
+    """What timm's Swins are told for a first stage of `width` channels, 32 to a head as in all."""
+    return {"embed_dim": width, "num_heads": [width // SWIN_HEAD * 2**i for i in range(4)]}
+
+
 def nothing(body: Any) -> None:
     """Leave the model as timm makes it."""
 
@@ -70,6 +77,9 @@ class Family:
     `stages`: pattern of names within the stages, with the stage and, inside a block, its index.
     `first`: the number that names give the first stage.
     `after`: parts behind the last map, which are left out.
+    `smallest`: the model that is `tiny`; None where timm has none of a few million parameters.
+    `of_width`: settings for another width of the first stage; None where that cannot be set.
+    `tables`: pattern of the last part of names of relative positions; None where there are none.
     `out_eps`: floor of the LayerNorm on every map; None for families without one.
     `settings`: what timm's constructor is told.
     """
@@ -77,8 +87,11 @@ class Family:
     label: str
     stages: str
     after: tuple[str, ...]
+    smallest: str | None
     first: int = 0
+    tables: str | None = None
     out_eps: float | None = None
+    of_width: Callable[[int], Mapping[str, Any]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     prepare: Callable[[Any], None] = nothing
     maps: Callable[[Any, Tensor], list[Tensor]] = stage_maps
@@ -92,16 +105,34 @@ FAMILIES = {
         "Swin",
         r"layers\.(\d+)(?:\.blocks\.(\d+))?",
         after=("norm", "head"),
+        smallest="swin_tiny_patch4_window7_224",
+        tables="relative_position_bias_table",
         out_eps=1e-5,
+        of_width=swin_of_width,
         settings={"strict_img_size": False, "always_partition": True},
         prepare=free_of_image_size,
     ),
     "convnext": Family(
-        "ConvNeXt", BLOCKS, after=("norm_pre", "head"), out_eps=1e-6, layer=convnext_layer
+        "ConvNeXt",
+        BLOCKS,
+        after=("norm_pre", "head"),
+        smallest="convnext_atto",
+        out_eps=1e-6,
+        layer=convnext_layer,
     ),
-    "pvt_v2": Family("PVTv2", BLOCKS, after=("head",)),
-    "resnet": Family("ResNet", r"layer(\d+)(?:\.(\d+))?", after=("fc",), first=1),
-    "mvitv2": Family("MViTv2", BLOCKS, after=("norm", "head"), out_eps=1e-6, maps=pooled_maps),
+    "pvt_v2": Family("PVTv2", BLOCKS, after=("head",), smallest="pvt_v2_b0"),
+    "resnet": Family(
+        "ResNet", r"layer(\d+)(?:\.(\d+))?", after=("fc",), smallest="resnet10t", first=1
+    ),
+    "mvitv2": Family(
+        "MViTv2",
+        BLOCKS,
+        after=("norm", "head"),
+        smallest=None,
+        tables="rel_pos_[hw]",
+        out_eps=1e-6,
+        maps=pooled_maps,
+    ),
 }
 
 
@@ -130,6 +161,8 @@ class TimmFPNOptions(BackboneOptions):
 
     model: str = "swin_tiny_patch4_window7_224"
     """Name of a Swin, ConvNeXt, PVTv2, ResNet or MViTv2 in timm, without a tag of weights."""
+    width: Annotated[int, Field(ge=SWIN_HEAD, multiple_of=SWIN_HEAD)] | None = None
+    """Channels of a Swin's first stage, 32 to a head; null keeps the model's own."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Stochastic depth of the last block; earlier ones rise to it linearly."""
     channels: Annotated[int, Field(ge=1)] = 256
@@ -160,6 +193,15 @@ class TimmFPNOptions(BackboneOptions):
         return model
 
     @model_validator(mode="after")
+    def _width_is_free(self) -> Self:
+        if self.width is not None and FAMILIES[family_of(self.model)].of_width is None:
+            raise ValueError(
+                f"'backbone.width' cannot be {self.width}: '{self.model}' has its own; leave it "
+                "out, or take a Swin"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bn_is_there(self) -> Self:
         if self.frozen_bn and not has_batch_norm(self.model):
             raise ValueError(
@@ -184,7 +226,7 @@ class TimmFPN(Backbone):
             pretrained=False,
             num_classes=0,
             drop_path_rate=options.drop_path,
-            **self.family.settings,
+            **self.settings(),
         )
         maps = body.feature_info[-len(STRIDES) :]
         assert tuple(info["reduction"] for info in maps) == STRIDES
@@ -211,14 +253,31 @@ class TimmFPN(Backbone):
         assert isinstance(options, TimmFPNOptions)
         return cls(options)
 
+    def settings(self) -> Mapping[str, Any]:
+        """What timm's constructor is told beside the model's name."""
+        width, of_width = self.options.width, self.family.of_width
+        if width is None or of_width is None:
+            return self.family.settings
+        return {**self.family.settings, **of_width(width)}
+
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The smallest model of the family, nothing frozen; Swin narrower than timm has it."""
+        family = FAMILIES[family_of(TimmFPNOptions.model_validate(options).model)]
+        if family.smallest is None:
+            return None
+        width = SWIN_HEAD if family.of_width else None
+        learning = {"drop_path": 0.0, "frozen_stages": -1, "frozen_bn": False}
+        return {**PYRAMID, **learning, "model": family.smallest, "width": width}
+
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The body is pre-trained; tables of positions are not decayed, as published."""
-        tables = r"body\..*\.(relative_position_bias_table|rel_pos_[hw])"
-        return (
-            ParameterRule(tables, rate="pretrained", decay=False),
-            ParameterRule(r"body\..*", rate="pretrained"),
-        )
+        body = ParameterRule(r"body\..*", rate="pretrained")
+        if self.family.tables is None:
+            return (body,)
+        tables = rf"body\..*\.{self.family.tables}"
+        return (ParameterRule(tables, rate="pretrained", decay=False), body)
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:

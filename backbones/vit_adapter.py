@@ -13,10 +13,13 @@ Differs from upstream: sides that do not divide by 32 are filled up with zeros a
 size, where upstream fails; blocks that belong to no interaction are refused, where upstream skips
 them; without weights the ViT starts from narrow normal values; recomputing covers the adapter too.
 Two rows of table 6 (`parts`) and three of table 7 (`attention`) exist in the paper only.
+BEiT's and Uni-Perceiver's weights need their own transformer (`encoder`). BEiT's (appendix A.1) has
+windows of 56 in the global blocks and LayerScale from 1e-6, as have upstream's injectors then; ours
+start at 0. Stochastic depth rises over the blocks in Uni-Perceiver's too, upstream it is constant.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -24,8 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.beit import timm_beit
+from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.plain_vit import mae_encoder, timm_vit
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.uni_perceiver import uni_perceiver
 from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
 from backbones.layers.adapter import (
     AdapterSettings,
@@ -40,13 +46,11 @@ from backbones.layers.adapter import (
     to_maps,
     unfit_groups,
 )
-from backbones.layers.attention import GridAttention
+from backbones.layers.adapter_encoder import EncoderName, InputNorm, encoder_blocks
 from backbones.layers.block import (
-    Block,
     apply_block,
     chosen_blocks,
     drop_rates,
-    initialise,
     quarter_ends,
     unfit_blocks,
     unfit_heads,
@@ -58,6 +62,7 @@ from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.spatial_prior import BatchNorm, SpatialPrior, batch_norm, initialise_conv
+from backbones.tiny import GRID, PYRAMID, VIT, depth_for
 
 COARSEST = 32
 LEVELS = 3
@@ -67,6 +72,8 @@ LEVELS = 3
 class ViTAdapterOptions(BackboneOptions):
     """Options of the ViT-Adapter backbone; the defaults are the released Small."""
 
+    encoder: EncoderName = "vit"
+    """Transformer: plain, BEiT's (relative biases) or Uni-Perceiver's (norms after the sums)."""
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 384
     """Width of the tokens, and of all features of the adapter."""
     depth: Annotated[int, Field(ge=4)] = 12
@@ -77,12 +84,14 @@ class ViTAdapterOptions(BackboneOptions):
     """Side in tokens of the windows in which all but the global blocks attend."""
     global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
+    global_window: Annotated[int, Field(ge=1)] | None = None
+    """Side in tokens of windows in which the global blocks attend instead; null has none."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Stochastic depth of the last block, to which earlier ones rise, and of every extractor."""
     layer_scale: Annotated[float, Field(gt=0)] | None = 1.0
     """First value of the learned factors on both residual paths of a block; null has none."""
     grid: Annotated[int, Field(ge=1)] = 14
-    """Side of the stored table of absolute positions; it is resized to each image's grid."""
+    """Side of the table of absolute positions, if any; it is resized to each image's grid."""
     conv_width: Annotated[int, Field(ge=1)] = 64
     """Width of the spatial prior module's stem."""
     parts: Literal["spm", "injector", "extractor"] = "extractor"
@@ -131,6 +140,11 @@ class ViTAdapterOptions(BackboneOptions):
                 f"'backbone.attention' {self.attention} halves its heads: 'backbone.deform_heads' "
                 f"{self.deform_heads} is odd"
             )
+        if self.encoder == "beit" and self.global_window is None:
+            found.append(
+                "'backbone.encoder' beit needs windows everywhere: set "
+                "'backbone.global_window' (56 in the paper)"
+            )
         if self.neck == "conv" and self.fpn_norm != "none":
             found.append("'backbone.neck' conv has no norm: set 'backbone.fpn_norm' to none")
         found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
@@ -153,13 +167,12 @@ class ViTAdapterOptions(BackboneOptions):
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
     """The transformer's blocks, in windows but for the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
-    built = nn.ModuleList()
-    for i, rate in enumerate(drop_rates(options.drop_path, options.depth)):
-        attention = GridAttention(
-            options.width, options.heads, None if i in whole else options.window
-        )
-        built.append(Block(options.width, attention, rate, options.layer_scale))
-    return built.apply(initialise)
+    windows = [
+        options.global_window if i in whole else options.window for i in range(options.depth)
+    ]
+    rates = drop_rates(options.drop_path, options.depth)
+    sizes = (options.width, options.heads, windows, rates)
+    return encoder_blocks(options.encoder, *sizes, options.layer_scale)
 
 
 def interactions(options: ViTAdapterOptions) -> nn.ModuleList:
@@ -207,8 +220,10 @@ class ViTAdapter(Backbone):
         self.options = options
         width = options.width
         self.patch_embed = PatchEmbed(width)
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, width))
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if options.encoder != "beit":
+            self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, width))
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.input_norm = InputNorm(width) if options.encoder == "uni_perceiver" else None
         self.blocks = blocks(options)
         self.interactions = interactions(options)
         adapted = options.interactions > 0
@@ -230,6 +245,16 @@ class ViTAdapter(Backbone):
         assert isinstance(options, ViTAdapterOptions)
         return cls(options)
 
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The shared small ViT and half an adapter's stem, with the same parts and interactions."""
+        chosen = ViTAdapterOptions.model_validate(options)
+        smaller = {"depth": depth_for(chosen.interactions), "conv_width": 32, "deform_heads": 4}
+        ends = {"global_blocks": None, "interaction_ends": None}
+        window = None if chosen.global_window is None else GRID
+        norm = "none" if chosen.neck == "conv" else PYRAMID["norm"]
+        return {**VIT, **PYRAMID, **smaller, **ends, "global_window": window, "fpn_norm": norm}
+
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The ViT is pre-trained; what is not decayed, by the names of the release.
@@ -238,11 +263,11 @@ class ViTAdapter(Backbone):
         spatial prior module, whose names upstream's rule misses. Its Large has other rules, which
         are `optimizer.no_decay: one_dim` and `layer_decay`.
         """
-        vit = r"(?:pos_embed|patch_embed\..*|blocks\..*)"
+        vit = r"(?:pos_embed|patch_embed\..*|input_norm\..*|blocks\..*)"
         if not self.options.decay_exceptions:
             return (ParameterRule(vit, rate="pretrained"),)
         exempt = (
-            r"pos_embed|level_embed|norms\..*|pyramid\.norms\..*|blocks\.\d+\.norm\d\..*"
+            r"pos_embed|level_embed|input_norm\..*|norms\..*|pyramid\.norms\..*|blocks\.\d+\.norm\d\..*"
             r"|interactions\..*_norm\..*|.*\.bias"
         )
         return (
@@ -255,14 +280,16 @@ class ViTAdapter(Backbone):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        fresh = (
-            r"blocks\.\d+\.ls[12]\.gamma",
-            r"(spm|interactions|up|norms|pyramid|neck)\..*",
-            r"level_embed",
-        )
+        fresh = (r"blocks\.\d+\.ls[12]\.gamma",)
+        if self.options.encoder == "beit":
+            return {"timm_beit": timm_beit()}
+        if self.options.encoder == "uni_perceiver":
+            return {"uni_perceiver": uni_perceiver(fresh)}
+        encoder = mae_encoder(fresh)
         return {
             "timm_vit": timm_vit(fresh),
-            "mae_encoder": mae_encoder(fresh),
+            "mae_encoder": encoder,
+            "hf_mae": from_hub(encoder),
             "vit_adapter_release": release_to_vit_adapter(),
         }
 
@@ -273,7 +300,7 @@ class ViTAdapter(Backbone):
 
     def depth_of(self, name: str) -> int:
         """0 for patches and positions, i + 1 for block i, `depth` for the rest."""
-        if name.startswith(("patch_embed.", "pos_embed")):
+        if name.startswith(("patch_embed.", "pos_embed", "input_norm.")):
             return 0
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1
@@ -313,9 +340,12 @@ class ViTAdapter(Backbone):
         return [first + spatial.finest, *others]
 
     def embed(self, images: Tensor) -> Tensor:
-        """Patches with their positions."""
+        """Patches with their absolute positions, if any."""
         tokens = self.patch_embed(images)  # (B, 3, H, W) -> (B, h, w, D)
-        return tokens + resize_table(self.pos_embed, *tokens.shape[1:3]).view_as(tokens[:1])
+        if self.options.encoder == "beit":
+            return tokens
+        tokens = tokens + resize_table(self.pos_embed, *tokens.shape[1:3]).view_as(tokens[:1])
+        return tokens if self.input_norm is None else self.input_norm(tokens)
 
     def look(self, spm: SpatialPrior, images: Tensor) -> Spatial:
         """Spatial features, with the embedding of their level where attention mixes levels."""

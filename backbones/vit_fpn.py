@@ -25,13 +25,14 @@ four convolutions, one after each quarter, give the published parameter counts.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.li2021_release import release_to_li2021
 from backbones.key_maps.plain_vit import mae_encoder, timm_vit
 from backbones.key_maps.rename import KeyMap
@@ -54,6 +55,7 @@ from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PATCH, PatchEmbed
 from backbones.layers.pos_embed import resize_table, sine_cosine_table
 from backbones.layers.relative_positions import table_bias
+from backbones.tiny import PYRAMID, VIT
 
 
 class ViTFPNOptions(BackboneOptions):
@@ -178,6 +180,11 @@ class ViTFPN(Backbone):
         assert isinstance(options, ViTFPNOptions)
         return cls(options)
 
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The shared small ViT, in the same form."""
+        return {**VIT, **PYRAMID, "global_blocks": None, "conv_blocks": None}
+
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The ViT is pre-trained; what is not decayed, by the names of each release.
@@ -206,14 +213,18 @@ class ViTFPN(Backbone):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        fresh = (r"(window|global)_table", r"(scale|fpn|norms|convs)\..*", r".*\.ls[12]\.gamma")
         if self.options.form == "li2021":
+            encoder = mae_encoder(fresh=("pos_embed",), positions=False)
             return {
-                "mae_encoder": mae_encoder((*fresh, "pos_embed"), positions=False),
+                "mae_encoder": encoder,
+                "hf_mae": from_hub(encoder),
                 "li2021_release": release_to_li2021(),
             }
+        fresh = (r"blocks\.\d+\.ls[12]\.gamma",)
+        encoder = mae_encoder(fresh)
         return {
-            "mae_encoder": mae_encoder(fresh),
+            "mae_encoder": encoder,
+            "hf_mae": from_hub(encoder),
             "timm_vit": timm_vit(fresh),
             "vit_adapter_baseline": release_to_baseline(),
         }

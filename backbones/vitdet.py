@@ -15,7 +15,7 @@ refused, where detectron2 cuts it off. ViT-Adapter's "ViTDet" rows are not this 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
 from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
+from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.plain_vit import mae_encoder
 from backbones.key_maps.rename import KeyMap
 from backbones.layers.attention import RelativeAttention
@@ -39,6 +40,7 @@ from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PATCH, PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.simple_pyramid import SimplePyramid
+from backbones.tiny import PIXELS, PYRAMID, VIT
 
 
 class ViTDetOptions(BackboneOptions):
@@ -124,6 +126,11 @@ class ViTDet(Backbone):
         assert isinstance(options, ViTDetOptions)
         return cls(options)
 
+    @classmethod
+    def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The shared small ViT, for images of any size."""
+        return {**VIT, **PYRAMID, "global_blocks": None, "image_size": PIXELS, "square": None}
+
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The ViT is pre-trained; its norms and positions are not decayed, save on request.
@@ -140,9 +147,10 @@ class ViTDet(Backbone):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        fresh = (r"blocks\.\d+\.attn\.rel_pos_[hw]", r"pyramid\..*")
+        encoder = mae_encoder(fresh=(r"blocks\.\d+\.attn\.rel_pos_[hw]",))
         return {
-            "mae_encoder": mae_encoder(fresh),
+            "mae_encoder": encoder,
+            "hf_mae": from_hub(encoder),
             "detectron2_vitdet": detectron2_to_vitdet(),
         }
 

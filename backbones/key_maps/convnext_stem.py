@@ -4,16 +4,16 @@ The stem reads the patch layer, the first two stages and the step to the third; 
 parameter of the detector keeps the value it has, so that MAE weights may be loaded before.
 """
 
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import Drop, KeyMap, Rule
 
 
 def convnext_to_stem() -> KeyMap:
     """Map of the stem alone."""
-    rules: dict[str, str | Drop] = {
+    rules: dict[str, Rule] = {
         r"stem\.([01]\..*)": r"stem.patch.\1",
         r"(stages\.[01]\..*)": r"stem.\1",
         r"stages\.2\.downsample\.(.*)": r"stem.to_tokens.\1",
         r"stages\.[23]\..*": Drop("the encoder stands in place of the later stages"),
         r"(head|norm_pre)\..*": Drop("images are not classified"),
     }
-    return KeyMap(rules=rules, fresh=(r"(encoder|decoder|raised|fpn)\..*",), unwrap="model")
+    return KeyMap(rules=rules, fresh=(r"(encoder|decoder)\..*",), unwrap="model")

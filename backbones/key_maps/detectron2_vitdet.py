@@ -1,6 +1,6 @@
 """Detectron2's ViTDet detectors: backbone names; the head's are in `heads.key_maps`."""
 
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import KeyMap, Rule
 from backbones.layers.pos_embed import resize_square_table
 
 _PYRAMID = {  # detectron2's index in the level's sequence -> our module
@@ -13,7 +13,7 @@ _PYRAMID = {  # detectron2's index in the level's sequence -> our module
 
 def detectron2_to_vitdet() -> KeyMap:
     """Map of a whole detector file; our names carry the `backbone.` prefix."""
-    rules: dict[str, str | Drop] = {
+    rules: dict[str, Rule] = {
         r"backbone\.net\.((?:pos_embed|patch_embed\.|blocks\.).*)": r"backbone.\1",
     }
     for level, modules in _PYRAMID.items():

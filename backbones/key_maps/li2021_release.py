@@ -1,6 +1,6 @@
 """Li et al. 2021 in the layout of MIMDet's repository: backbone names; detectron2's head."""
 
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import Drop, KeyMap, Rule
 
 LEVEL_OF = {"2": "0", "3": "1", "4": "2", "5": "3"}
 
@@ -8,7 +8,7 @@ LEVEL_OF = {"2": "0", "3": "1", "4": "2", "5": "3"}
 def release_to_li2021() -> KeyMap:
     """Map of a whole detector file; our names carry the `backbone.` prefix."""
     up = r"backbone\.bottom_up\."
-    rules: dict[str, str | Drop] = {
+    rules: dict[str, Rule] = {
         rf"{up}((?:patch_embed|blocks)\..*|pos_embed)": r"backbone.\1",
         rf"{up}windowed_rel_pos_bias\.relative_position_bias_table": "backbone.window_table",
         rf"{up}global_rel_pos_bias\.relative_position_bias_table": "backbone.global_table",

@@ -5,14 +5,16 @@ token, and reads the first decoder blocks only, or none; with stem filling it ha
 either.
 """
 
-from backbones.key_maps.rename import Drop, KeyMap
+from collections.abc import Mapping
+
+from backbones.key_maps.rename import Drop, KeyMap, Rule
 from backbones.layers.pos_embed import resize_square_table
 
 MAE_DECODER_LAYERS = 8
-NO_DECODER = {r"decoder_.*|mask_token": Drop("there is no decoder")}
+_DECODER = r"decoder_.*|mask_token"
 
 
-def decoder_rules(layers: int, stem_filled: bool) -> dict[str, str | Drop]:
+def decoder_rules(layers: int, stem_filled: bool) -> dict[str, Rule]:
     """Rules of the decoder's keys for the first `layers` of its blocks."""
     first = "|".join(str(i) for i in range(layers))
     return {
@@ -26,15 +28,29 @@ def decoder_rules(layers: int, stem_filled: bool) -> dict[str, str | Drop]:
 
 def mae_to_mimdet(decoder_layers: int, stem_filled: bool) -> KeyMap:
     """Map for a MIMDet with `decoder_layers` decoder blocks, stem-filled or [MASK]-filled."""
-    rules: dict[str, str | Drop] = {
+    if decoder_layers:
+        return _to_mimdet(decoder_rules(decoder_layers, stem_filled), (r"decoder\.stem_proj\..*",))
+    return _to_mimdet({_DECODER: Drop("there is no decoder")}, ())
+
+
+def mae_encoder_to_mimdet() -> KeyMap:
+    """Map that fills the encoder alone and starts the decoder anew, for the ablation of it.
+
+    The file may hold a decoder or not.
+    """
+    return _to_mimdet({_DECODER: Drop("the decoder starts anew")}, (r"decoder\..*",))
+
+
+def _to_mimdet(of_decoder: Mapping[str, Rule], fresh: tuple[str, ...]) -> KeyMap:
+    rules: dict[str, Rule] = {
         r"(pos_embed|blocks\.\d+\..*|norm\..*)": r"encoder.\1",
         r"patch_embed\..*": Drop("replaced by the convolutional stem"),
         r"cls_token": Drop("a detector has no class token"),
-        **(decoder_rules(decoder_layers, stem_filled) if decoder_layers else NO_DECODER),
+        **of_decoder,
     }
     return KeyMap(
         rules=rules,
-        fresh=(r"stem\..*", r"raised\..*", r"fpn\..*", r"decoder\.stem_proj\..*"),
+        fresh=(r"stem\..*", *fresh),
         resize={r"(encoder|decoder)\.pos_embed": resize_square_table},
         unwrap="model",
     )

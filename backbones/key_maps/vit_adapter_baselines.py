@@ -1,6 +1,6 @@
 """ViT-Adapter's own baselines ("ViT" and "ViTDet" rows): mmdetection's files, and our names."""
 
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import KeyMap, Rule
 from backbones.layers.pos_embed import resize_square_table
 
 _BLOCKS = r"blocks\.\d+\.(?:norm[12]|attn\.(?:qkv|proj)|mlp\.fc[12])\..*"
@@ -8,7 +8,7 @@ _BLOCKS = r"blocks\.\d+\.(?:norm[12]|attn\.(?:qkv|proj)|mlp\.fc[12])\..*"
 
 def release_to_baseline() -> KeyMap:
     """Map of a whole detector file; our names carry the `backbone.` prefix."""
-    rules: dict[str, str | Drop] = {
+    rules: dict[str, Rule] = {
         rf"backbone\.(?:pos_embed|patch_embed\.proj\..*|{_BLOCKS})": r"\g<0>",
         r"backbone\.(blocks\.\d+)\.gamma([12])": r"backbone.\1.ls\2.gamma",
         r"backbone\.blocks\.(\d+)\.residual\.(.*)": r"backbone.convs.\1.\2",

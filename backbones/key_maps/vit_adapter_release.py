@@ -1,6 +1,6 @@
 """Released ViT-Adapter detectors (mmdetection files): names of backbone and FPN, and ours."""
 
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import KeyMap, Rule
 from backbones.layers.pos_embed import resize_square_table
 
 _LAYERS = (
@@ -17,7 +17,7 @@ _EXTRACTORS = {
 
 def release_to_vit_adapter() -> KeyMap:
     """Map of a whole detector file; our names carry the `backbone.` prefix."""
-    rules: dict[str, str | Drop] = {
+    rules: dict[str, Rule] = {
         rf"backbone\.{_LAYERS}": r"backbone.\1",
         r"backbone\.(blocks\.\d+)\.gamma([12])": r"backbone.\1.ls\2.gamma",
     }

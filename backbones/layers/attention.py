@@ -1,22 +1,24 @@
 """Self-attention over a grid of tokens, whole or in windows, on PyTorch's fused kernels.
 
 Papers: Li et al., ECCV 2022 (arXiv:2203.16527), section 3, for `RelativeAttention`; ViT-Adapter
-(arXiv:2205.08534), section 4.1, and Li et al. 2021 (arXiv:2111.11429) for `GridAttention`.
+(arXiv:2205.08534), section 4.1, and Li et al. 2021 (arXiv:2111.11429) for `GridAttention`; BEiT
+(arXiv:2106.08254) as ViT-Adapter uses it, appendix A.1, for `BiasedAttention`.
 
 Shapes, for B grids of h x w tokens of width D, n heads of d = D / n channels:
     grid             (B, h, w, D) in and out
     queries and so   (B', n, N, d), windows folded into the batch B', N tokens in each
 
-The two differ in what fills a window at the edge of a grid. Filled before `qkv`, the zeros become
-keys and values that carry the projection's bias; filled after it, they are zeros. Either way they
-take part in the softmax, unmasked, as in the released codes; checkpoints are not interchangeable.
+They differ in what fills a window at the edge of a grid. Filled before `qkv`, the zeros become
+keys and values that carry the projection's bias; filled after it (`GridAttention`), they are zeros.
+Either way they take part in the softmax, unmasked, as in the released codes; checkpoints are not
+interchangeable.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.layers.relative_positions import decomposed_bias
+from backbones.layers.relative_positions import decomposed_bias, table_bias
 from backbones.layers.windows import from_windows, to_windows
 
 
@@ -94,3 +96,31 @@ class RelativeAttention(nn.Module):
         if self.window is not None:
             attended = from_windows(attended, height, width)
         return self.proj(attended)
+
+
+class BiasedAttention(nn.Module):
+    """Attention in windows of side `window`, filled up before `qkv`, with BEiT's relative biases.
+
+    The table has a number per offset of query and key and per head, as in Li et al. 2021, but every
+    block has its own. Materialised: the bias, (1, n, N, N), N = window^2.
+    """
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Attended grid."""
+        height, width = grid.shape[1:3]
+        parts = to_windows(grid, self.window)  # (B, h, w, D) -> (B', s, s, D)
+        queries, keys, values = split_heads(self.qkv(parts), self.heads)
+        bias = table_bias(self.relative_position_bias_table, self.window, self.window)
+        values = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=bias.to(queries.dtype)
+        )
+        attended = merge_heads(values, self.window, self.window)
+        return self.proj(from_windows(attended, height, width))

@@ -5,9 +5,11 @@ Paper: Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv:2010.11929), s
 Shapes: images (B, 3, H, W) to a grid (B, H/16, W/16, D); a remainder of pixels is left out.
 """
 
-from torch import Tensor, nn
+from timm.layers.patch_embed import resample_patch_embed
+from torch import Size, Tensor, nn
 
 PATCH = 16
+SMALL_PATCH = 14
 
 
 class PatchEmbed(nn.Module):
@@ -20,3 +22,14 @@ class PatchEmbed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Tokens in channels-last order."""
         return self.proj(images).permute(0, 2, 3, 1)  # (B, 3, H, W) -> (B, h, w, D)
+
+
+def resize_patches(kernel: Tensor, shape: Size) -> Tensor:
+    """A kernel (D, 3, 14, 14), as MAE's Huge has it, for patches of 16 x 16 pixels.
+
+    A patch that is enlarged as the kernel is gives the same token (FlexiViT, arXiv:2212.08013,
+    section 3.4).
+    """
+    if kernel.shape[2:] != (SMALL_PATCH, SMALL_PATCH):
+        raise ValueError(f"patches are of {PATCH} pixels here; only those of 14 can be resized")
+    return resample_patch_embed(kernel, list(shape[2:]))

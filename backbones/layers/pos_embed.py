@@ -52,5 +52,8 @@ def resize_table(table: Tensor, height: int, width: int) -> Tensor:
 
 def resize_square_table(table: Tensor, shape: torch.Size) -> Tensor:
     """A stored table brought to the square grid that a model of `shape` (1, 1 + G*G, D) has."""
+    stored = table.shape[1] - 1 if table.ndim == 3 else 0
+    if stored < 1 or round(stored**0.5) ** 2 != stored:
+        raise ValueError("without the first, for the class token, these are no square of positions")
     side = round((shape[1] - 1) ** 0.5)
     return torch.cat([table[:, :1], resize_table(table, side, side)], dim=1)

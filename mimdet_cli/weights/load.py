@@ -1,11 +1,16 @@
 """Load a checkpoint through a key map, strictly, and account for every key.
 
 Nothing is skipped in silence: a key of the file is loaded, dropped by rule, or an error; a
-parameter of the model is loaded, expected to be fresh, or missing from what the map promises.
+parameter of the model is loaded, expected to be fresh, or missing.
+
+What is promised is not the map's to say: for a file of a backbone, all that the backbone declares
+as pre-trained (`is_pretrained`), for one of a whole detector, everything; save what the map calls
+fresh by name. A map that fills nothing is refused, whatever it calls fresh.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.key_maps.rename import KeyMap, Renamed, rename
+from backbones.contract import Backbone
+from backbones.key_maps.rename import KeyMap, Renamed, Resize, rename
 from heads.key_maps import HEADS
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.read import read_tensors
@@ -37,7 +43,7 @@ class LoadReport:
 
     @property
     def share(self) -> float:
-        """Loaded share of the parameters that the map promises."""
+        """Loaded share of the promised parameters."""
         return self.loaded_parameters / max(1, self.promised_parameters)
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +57,7 @@ class LoadReport:
             f"weights: {Path(self.file).name} ({self.format}): {100 * self.share:.1f} % of the "
             f"{self.promised_parameters:,} promised parameters loaded, "
             f"{len(self.loaded)} tensors, {len(self.resized)} resized",
-            f"  fresh as expected: {_first(self.fresh)}",
+            f"  fresh as expected: {_first(_grouped(self.fresh, self.loaded))}",
             f"  left in the file: {len(self.dropped)} tensors"
             + (f" ({'; '.join(reasons)})" if reasons else ""),
         ]
@@ -61,22 +67,20 @@ def load_weights(
     detector: nn.Module, backbone_map: KeyMap, path: Path, format_name: str, allow_missing: float
 ) -> LoadReport:
     """Fill `detector` (or its `backbone`, for maps of a backbone alone) from `path`."""
-    whole = backbone_map.head is not None
-    model = detector if whole else detector.get_submodule("backbone")
+    backbone = detector.get_submodule("backbone")
+    assert isinstance(backbone, Backbone)
+    model = backbone if backbone_map.head is None else detector
     key_map = _with_head(backbone_map)
     renamed = rename(read_tensors(path, key_map.unwrap), key_map)
     own = model.state_dict()
-    _refuse_unknown(renamed, own, path, format_name)
+    _refuse_unread(renamed, own, path, format_name)
     state, resized = _fit(renamed, own, key_map, path)
-    report = _report(state, resized, own, key_map, renamed, path, format_name)
-    if report.promised_parameters == 0 or 1 - report.share > allow_missing:
-        raise WeightsError(
-            f"only {100 * report.share:.1f} % of the parameters that '{format_name}' files bring "
-            f"are in the file; missing: {_first(report.missing)}.",
-            where=str(path),
-            fix="use the full checkpoint (MAE: encoder and decoder), or accept the loss with "
-            f"`--set init.allow_missing={min(1.0, 1.005 - report.share):.2f}`.",
-        )
+    promised = {key for key in _learned(own) if not key_map.is_fresh(key)}
+    if model is backbone:
+        promised = {key for key in promised if backbone.is_pretrained(key)}
+    report = _report(state, resized, own, promised, renamed, path, format_name)
+    if report.loaded_parameters == 0 or 1 - report.share > allow_missing:
+        raise _too_little(report, path)
     model.load_state_dict({**own, **state})
     return report
 
@@ -84,28 +88,37 @@ def load_weights(
 def _with_head(key_map: KeyMap) -> KeyMap:
     if key_map.head is None:
         return key_map
-    return KeyMap(
-        rules={**key_map.rules, **HEADS[key_map.head]},
-        fresh=key_map.fresh,
-        resize=key_map.resize,
-        unwrap=key_map.unwrap,
-    )
+    return replace(key_map, rules={**key_map.rules, **HEADS[key_map.head]}, head=None)
 
 
-def _refuse_unknown(
+def _refuse_unread(
     renamed: Renamed, own: Mapping[str, Tensor], path: Path, format_name: str
 ) -> None:
+    """Keys that become nothing of ours, and tensors that the file holds in part."""
+    errors = []
     strays = [key for key in renamed.kept if key not in own]
-    if not renamed.unknown and not strays:
-        return
-    names = [*renamed.unknown, *(renamed.source_of[key] for key in strays)]
-    near = [get_close_matches(key, own, 1) for key in strays[:1]]
-    hint = f" (the model has '{near[0][0]}')" if near and near[0] else ""
-    raise WeightsError(
-        f"{len(names)} keys of the file have no place in this model: {_first(names)}{hint}.",
-        where=str(path),
-        fix=f"is it a '{format_name}' file, and do the backbone's options match it?",
-    )
+    names = [*renamed.unknown, *(name for key in strays for name in renamed.sources[key])]
+    if names:
+        near = [get_close_matches(key, own, 1) for key in strays[:1]]
+        hint = f" (the model has '{near[0][0]}')" if near and near[0] else ""
+        have = "1 key of the file has" if len(names) == 1 else f"{len(names)} keys of the file have"
+        errors.append(
+            WeightsError(
+                f"{have} no place in this model: {_first(names)}{hint}.",
+                where=str(path),
+                fix=f"is it a '{format_name}' file, and do the backbone's options match it?",
+            )
+        )
+    errors += [
+        WeightsError(
+            f"'{key}' cannot be made from the file: {why}.",
+            where=str(path),
+            fix=f"is it a whole '{format_name}' file? Fetch it again.",
+        )
+        for key, why in list(renamed.broken.items())[:SHOWN]
+    ]
+    if errors:
+        raise WeightsError.joined(errors)
 
 
 def _fit(
@@ -113,53 +126,92 @@ def _fit(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors in the model's shapes, and the names of those that were resized."""
     state: dict[str, Tensor] = {}
-    resized: list[str] = []
     wrong: list[WeightsError] = []
     for key, tensor in renamed.kept.items():
-        shape = own[key].shape
-        resizer = key_map.resizer(key)
-        if tensor.shape != shape and resizer is not None and tensor.shape[2:] == shape[2:]:
-            tensor = resizer(tensor, shape)
-            resized.append(key)
-        if tensor.shape != shape:
+        shape, reason = own[key].shape, ""
+        try:
+            state[key] = _resized(tensor, shape, key_map.resizer(key))
+        except ValueError as error:
+            state[key], reason = tensor, f": {error}"
+        if state[key].shape != shape:
             wrong.append(
                 WeightsError(
-                    f"'{renamed.source_of[key]}' has shape {tuple(tensor.shape)}, the model's "
-                    f"'{key}' {tuple(shape)}.",
+                    f"'{' + '.join(renamed.sources[key])}' has shape {tuple(tensor.shape)}, the "
+                    f"model's '{key}' {tuple(shape)}{reason}.",
                     where=str(path),
                     fix="choose the recipe of the same size as the file.",
                 )
             )
-        state[key] = tensor
     if wrong:
         raise WeightsError.joined(wrong[:SHOWN])
-    return state, resized
+    return state, [key for key, tensor in renamed.kept.items() if tensor.shape != own[key].shape]
+
+
+def _resized(tensor: Tensor, shape: torch.Size, resizer: Resize | None) -> Tensor:
+    """`tensor` in `shape`, as far as its layout may be resized."""
+    return tensor if resizer is None or tensor.shape == shape else resizer(tensor, shape)
+
+
+def _learned(own: Mapping[str, Tensor]) -> list[str]:
+    return [key for key, tensor in own.items() if torch.is_floating_point(tensor)]
 
 
 def _report(
     state: Mapping[str, Tensor],
     resized: list[str],
     own: Mapping[str, Tensor],
-    key_map: KeyMap,
+    promised: Collection[str],
     renamed: Renamed,
     path: Path,
     format_name: str,
 ) -> LoadReport:
-    learned = {key: tensor for key, tensor in own.items() if torch.is_floating_point(tensor)}
-    fresh = tuple(key for key in learned if key not in state and key_map.is_fresh(key))
-    missing = tuple(key for key in learned if key not in state and not key_map.is_fresh(key))
-    loaded = sum(own[key].numel() for key in state if key in learned)
+    rest = [key for key in _learned(own) if key not in state]
     return LoadReport(
         file=str(path),
         format=format_name,
         loaded=tuple(state),
         resized=tuple(resized),
-        fresh=fresh,
-        missing=missing,
+        fresh=tuple(key for key in rest if key not in promised),
+        missing=tuple(key for key in rest if key in promised),
         dropped=renamed.dropped,
-        promised_parameters=loaded + sum(own[key].numel() for key in missing),
-        loaded_parameters=loaded,
+        promised_parameters=sum(own[key].numel() for key in promised),
+        loaded_parameters=sum(own[key].numel() for key in promised if key in state),
     )
+
+
+def _too_little(report: LoadReport, path: Path) -> WeightsError:
+    if report.promised_parameters == 0:
+        return WeightsError(
+            f"the backbone declares nothing that '{report.format}' files would fill.",
+            where=str(path),
+            fix="its class has to say what is pre-trained, by `is_pretrained` or by rules of the "
+            "rate `pretrained`; else train from random weights with `--set init.weights=null`.",
+        )
+    what = (
+        f"only {100 * report.share:.1f} % of the parameters that '{report.format}' files bring "
+        f"are in the file; missing: {_first(report.missing)}."
+    )
+    fix = "use the full checkpoint (MAE: encoder and decoder)"
+    if report.loaded_parameters:
+        fix += (
+            ", or accept the loss with "
+            f"`--set init.allow_missing={min(1.0, 1.005 - report.share):.2f}`"
+        )
+    return WeightsError(what, where=str(path), fix=f"{fix}.")
+
+
+def _grouped(names: Collection[str], loaded: Collection[str]) -> list[str]:
+    """Parts of the model with how many of `names` they hold; a number in a name is a star.
+
+    A part that the file did fill otherwise is told apart by the whole name.
+    """
+    filled = {name.partition(".")[0] for name in loaded}
+    counts: dict[str, int] = {}
+    for name in names:
+        part = name.partition(".")[0]
+        group = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) if part in filled else part
+        counts[group] = counts.get(group, 0) + 1
+    return [group if count == 1 else f"{group} ({count})" for group, count in counts.items()]
 
 
 def _first(names: tuple[str, ...] | list[str]) -> str:

@@ -11,8 +11,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from mimdet_cli.errors import WeightsError
+
+SAFE_TORCH = "2.10"
+"""First release whose `weights_only` is known to hold: CVE-2025-32434 and CVE-2026-24747 got
+past that of earlier ones."""
 
 # What unpickling a damaged file may raise, besides UnpicklingError.
 DAMAGE = (
@@ -50,11 +55,17 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
-    try:
-        # torch can map zip archives into memory, but not its format of before 1.6
-        state = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+    if TorchVersion(torch.__version__) < SAFE_TORCH:
+        raise WeightsError(
+            f"pickled weights are not opened with torch {torch.__version__}: a file could run code "
+            "in spite of `weights_only`.",
+            where=str(path),
+            fix=f"install torch {SAFE_TORCH} or newer, or use a .safetensors file.",
         )
+    if not zipfile.is_zipfile(path):
+        raise _no_archive(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         if wanted is None:
@@ -73,6 +84,16 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             fix="save the model's state_dict() and use that file.",
         )
     return state
+
+
+def _no_archive(path: Path) -> WeightsError:
+    """A bare pickle (detectron2's `.pkl`, torch's format of before 1.6), a web page, a cut file."""
+    return WeightsError(
+        "the file cannot be read: it is no archive of torch.save, and no other pickle is opened.",
+        where=f"{path}, {path.stat().st_size:,} bytes",
+        fix="fetch it again; if it is whole, and of an older format (torch before 1.6, "
+        "detectron2's .pkl), save its tensors anew with `safetensors.torch.save_file`.",
+    )
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:

@@ -42,7 +42,7 @@ def by_our_names(detector, layout, values):
     found = rename(dict.fromkeys(values, torch.zeros(0)), KeyMap({**rules, **head}))
     assert not found.unknown
     assert not found.dropped
-    return {ours: values[theirs] for ours, theirs in found.source_of.items()}
+    return {ours: values[theirs] for ours, (theirs,) in found.sources.items()}
 
 
 def rates_of(recipe, detector):

@@ -254,7 +254,7 @@ def names(theirs: list[str], detector: MaskRCNN) -> dict[str, str]:
     rules = {**key_map.rules, **HEADS["mmdet"]}
     renamed = rename(dict.fromkeys(theirs, torch.zeros(0)), type(key_map)(rules))
     assert renamed.unknown == ()
-    return {source: name for name, source in renamed.source_of.items()}
+    return {source: name for name, (source,) in renamed.sources.items()}
 
 
 def test_weight_decay_of_tiny_small_and_base_follows_the_released_names():

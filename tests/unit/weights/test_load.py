@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from backbones.key_maps.rename import KeyMap
+from backbones.contract import Backbone
+from backbones.key_maps.rename import Drop, KeyMap, Stack
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.mask_rcnn import MaskRCNN
 from heads.settings import HeadSettings
@@ -98,7 +99,9 @@ def test_report_is_written_in_three_lines_and_as_json(tmp_path):
     first, second, third = report.lines()
     assert first.startswith("weights: mae.safetensors (mae): 100.0 % of the ")
     assert first.endswith(f"{len(report.loaded)} tensors, 2 resized")
-    assert second.startswith("  fresh as expected: stem.")
+    assert second == "  fresh as expected: stem (14), decoder.stem_proj.weight, " + (
+        "decoder.stem_proj.bias, fpn (24)"
+    )
     assert third.startswith(f"  left in the file: {len(report.dropped)} tensors (a detector has")
     record = json.loads(json.dumps(report.to_json()))
     assert record["share"] == 1
@@ -130,14 +133,113 @@ def test_one_missing_bias_is_noticed(tmp_path):
     assert "missing: encoder.blocks.1.attn.qkv.bias." in refusal(detector(), tensors, tmp_path).what
 
 
-def test_map_that_promises_nothing_is_an_error(tmp_path):
-    save_file({"x": torch.ones(1)}, tmp_path / "w.safetensors")
+def with_map(key_map, tmp_path, model=None, allow_missing=0.0):
+    """Load the MAE checkpoint by a map that is not the backbone's."""
+    save_file(mae_tensors(), tmp_path / "mae.safetensors")
+    return load_weights(
+        model or detector(), key_map, tmp_path / "mae.safetensors", "x", allow_missing
+    )
+
+
+@pytest.mark.parametrize("fresh", [(), (r"fpn\..*",), (r".*",)])
+@pytest.mark.parametrize("allow_missing", [0.0, 0.5, 1.0])
+def test_map_that_loads_nothing_never_meets_the_promise(tmp_path, fresh, allow_missing):
+    """Neither by calling all of ours fresh, nor by leave of the recipe."""
+    nothing = KeyMap({r".*": Drop("no reason")}, fresh=fresh)
     model = detector()
-    with pytest.raises(WeightsError, match="1 keys of the file have no place in this model: x"):
-        load_weights(model, KeyMap({}), tmp_path / "w.safetensors", "empty", 1.0)
-    everything_fresh = KeyMap({r"x": "fpn.x"}, fresh=(r".*",))
-    with pytest.raises(WeightsError, match="no place"):
-        load_weights(model, everything_fresh, tmp_path / "w.safetensors", "empty", 1.0)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        with_map(nothing, tmp_path, model, allow_missing)
+    assert caught.value.exit_code == 4
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    if fresh == (r".*",):
+        assert caught.value.what == "the backbone declares nothing that 'x' files would fill."
+    else:
+        assert caught.value.what.startswith("only 0.0 % of the parameters that 'x' files bring")
+        assert "allow_missing" not in caught.value.fix  # no leave that would help is offered
+
+
+def test_map_without_rules_is_refused_for_every_key(tmp_path):
+    with pytest.raises(WeightsError, match=f"{len(mae_tensors())} keys of the file have no place"):
+        with_map(KeyMap({}), tmp_path, allow_missing=1.0)
+
+
+def test_the_promise_is_the_backbones_not_the_maps(tmp_path):
+    """A map that forgets the decoder promises as much as one that does not, and is refused."""
+    model = detector()
+    own = model.backbone.state_dict()
+    declared = sum(x.numel() for key, x in own.items() if model.backbone.is_pretrained(key))
+    fresh = sum(own[f"decoder.stem_proj.{leaf}"].numel() for leaf in ("weight", "bias"))
+    assert load(model, mae_tensors(), tmp_path).promised_parameters == declared - fresh
+    whole = model.backbone.key_maps["mae"]
+    forgetful = {r"decoder_.*": Drop("forgotten"), **whole.rules}
+    with pytest.raises(WeightsError, match=r"missing: decoder\.pos_embed"):
+        with_map(KeyMap(forgetful, whole.fresh, whole.resize), tmp_path)
+
+
+def test_backbone_that_declares_nothing_is_told_how_to(tmp_path):
+    class Silent(MIMDet):
+        def is_pretrained(self, name: str) -> bool:
+            return False
+
+    model = detector()
+    model.backbone = Silent(model.backbone.options)
+    error = refusal(model, mae_tensors(), tmp_path)
+    assert error.what == "the backbone declares nothing that 'mae' files would fill."
+    assert "`is_pretrained`" in error.fix
+
+
+def test_by_default_pretrained_is_what_learns_at_that_rate():
+    class Plugin(MIMDet):
+        is_pretrained = Backbone.is_pretrained
+
+    plugin = Plugin(MIMDetOptions(**SMALL))
+    names = [name for name, _ in plugin.named_parameters() if plugin.is_pretrained(name)]
+    assert len(names) > 20
+    assert {name.partition(".")[0] for name in names} == {"encoder"}
+
+
+@pytest.mark.parametrize("decoder", [True, False])
+def test_encoder_alone_leaves_the_decoder_fresh_and_says_so(tmp_path, decoder):
+    kept = ("mask_token", "decoder_") if not decoder else ("-",)
+    tensors = {key: x for key, x in mae_tensors().items() if not key.startswith(kept)}
+    save_file(tensors, tmp_path / "mae.safetensors")
+    model, untouched = detector(), detector().backbone.decoder.state_dict()
+    key_map = model.backbone.key_maps["mae_encoder"]
+    report = load_weights(model, key_map, tmp_path / "mae.safetensors", "mae_encoder", 0.0)
+    assert report.share == 1
+    assert {key.partition(".")[0] for key in report.loaded} == {"encoder"}
+    first, second, third = report.lines()
+    assert "(mae_encoder): 100.0 % of the " in first
+    assert second == "  fresh as expected: stem (14), decoder (31), fpn (24)"
+    assert ("the decoder starts anew" in third) == decoder
+    for key, value in model.backbone.decoder.state_dict().items():
+        assert torch.equal(value, untouched[key])
+
+
+def test_half_a_tensor_is_named_with_what_is_missing(tmp_path):
+    halves = KeyMap({r"(.*)\.(?P<part>[qk])": Stack(r"\1", ("q", "k"))})
+    tensors = {"encoder.norm.weight.q": torch.ones(16), "encoder.norm.bias.q": torch.ones(16)}
+    tensors |= {"encoder.norm.bias.k": torch.ones(8)}
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(detector(), halves, tmp_path / "w.safetensors", "halves", 1.0)
+    assert {error.what for error in caught.value.each()} == {
+        "'encoder.norm.weight' cannot be made from the file: the file has no "
+        "encoder.norm.weight.k.",
+        "'encoder.norm.bias' cannot be made from the file: encoder.norm.bias.q, "
+        "encoder.norm.bias.k have shapes (16,), (8,).",
+    }
+
+
+@pytest.mark.parametrize("positions", [0, 1, 16, 39])
+def test_positions_of_no_square_grid_are_a_wrong_shape_with_the_reason(tmp_path, positions):
+    tensors = mae_tensors()
+    tensors["pos_embed"] = torch.ones(1, positions, 32)
+    assert refusal(detector(), tensors, tmp_path).what == (
+        f"'pos_embed' has shape (1, {positions}, 32), the model's 'encoder.pos_embed' (1, 17, 32): "
+        "without the first, for the class token, these are no square of positions."
+    )
 
 
 def test_file_whose_keys_are_all_dropped_is_an_error(tmp_path):
@@ -155,7 +257,7 @@ def test_unknown_keys_are_counted_and_named(tmp_path):
 def test_key_that_is_renamed_to_nothing_of_ours_is_named_with_its_neighbour(tmp_path):
     tensors = mae_tensors() | {"blocks.2.norm1.weight": torch.ones(32)}
     error = refusal(detector(), tensors, tmp_path)
-    assert error.what.startswith("1 keys of the file have no place in this model: blocks.2.norm1")
+    assert error.what.startswith("1 key of the file has no place in this model: blocks.2.norm1")
     assert "(the model has 'encoder.blocks." in error.what
 
 

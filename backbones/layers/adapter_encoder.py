@@ -1,0 +1,74 @@
+"""The transformers that ViT-Adapter stands beside: a plain ViT, BEiT's, and Uni-Perceiver's.
+
+Papers: ViT-Adapter (arXiv:2205.08534), section 4.1 and appendix A.1; BEiT (arXiv:2106.08254);
+Uni-Perceiver (arXiv:2112.01522), whose blocks are BERT's, with the norm after the residual sum.
+
+Shapes: a grid of tokens is (B, h, w, D) everywhere. Parameter names follow timm.
+
+                   vit                    beit                     uni_perceiver
+    positions      learned, absolute      bias, in every block     learned, absolute
+    norms          before each path       before each path         after each sum, and of the input
+    windows        filled after `qkv`     filled before            filled before
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from backbones.layers.attention import BiasedAttention, GridAttention, RelativeAttention
+from backbones.layers.block import Block, initialise
+
+EncoderName = Literal["vit", "beit", "uni_perceiver"]
+INPUT_EPS = 1e-12
+"""Floor inside Uni-Perceiver's norm of the input, which is BERT's; its blocks have 1e-6."""
+
+
+class PostNormBlock(Block):
+    """A block with the same parameters and its norms after the residual sums."""
+
+    def forward(self, grid: Tensor, *context: Tensor) -> Tensor:
+        """The grid after both paths."""
+        grid = self.norm1(grid + self.drop_path(self.ls1(self.attn(grid, *context))))
+        return self.norm2(grid + self.drop_path(self.ls2(self.mlp(grid))))
+
+
+class InputNorm(nn.Module):
+    """Adds the vector that says "this is an image", and normalises."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.kind = nn.Parameter(torch.zeros(1, width))
+        self.norm = nn.LayerNorm(width, eps=INPUT_EPS)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """The grid, normalised."""
+        return self.norm(grid + self.kind)
+
+
+def encoder_blocks(
+    name: EncoderName,
+    width: int,
+    heads: int,
+    windows: Sequence[int | None],
+    rates: Sequence[float],
+    layer_scale: float | None,
+) -> nn.ModuleList:
+    """A block for every window's side (None attends over the whole grid) and drop rate."""
+    kind = PostNormBlock if name == "uni_perceiver" else Block
+    built = nn.ModuleList(
+        kind(width, attention(name, width, heads, window), rate, layer_scale)
+        for window, rate in zip(windows, rates, strict=True)
+    )
+    return built.apply(initialise)
+
+
+def attention(name: EncoderName, width: int, heads: int, window: int | None) -> nn.Module:
+    """The self-attention of a block."""
+    if name == "vit":
+        return GridAttention(width, heads, window)
+    if name == "uni_perceiver":
+        return RelativeAttention(width, heads, 1, window, relative=False)
+    assert window is not None
+    return BiasedAttention(width, heads, window)
