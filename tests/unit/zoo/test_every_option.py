@@ -79,6 +79,7 @@ CHANGES: dict[str, dict[Any, set[str]]] = {
     "mimdet.checkpoint_activations": RECOMPUTED,
     "timm_fpn.norm": FROM_NONE,
     "timm_fpn.frozen_bn": {True: {"losses"}},
+    "vit_adapter.encoder": {"beit": NEW, "uni_perceiver": NEW},
     "vit_adapter.parts": {"spm": NEW, "injector": NEW},
     "vit_adapter.attention": {"global": NEW, "cswin": NEW, "pale": NEW},
     "vit_adapter.add_vit_feature": {False: OUTPUT},
@@ -104,6 +105,7 @@ WITH: dict[str, dict[str, Any]] = {
     "mimdet.input": {"train_ratio": 1.0, "window": 3},
     "mimdet.pyramid": {"train_ratio": 1.0},
     "timm_fpn.frozen_bn": {"model": "resnet10t"},
+    "vit_adapter.encoder": {"global_window": 3},
 }
 """Settings of the same section in whose company a key has its effect."""
 
