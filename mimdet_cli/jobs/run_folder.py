@@ -1,30 +1,33 @@
 """What a run folder holds, and how a checkpoint in it is opened again.
 
 recipe.yaml  environment.json  weights.json  metrics.jsonl  step-N/  last/  best/
+plugin.json  of a third party's backbone only, also in each checkpoint
 eval/NAME/   predictions.json, results.json and pictures of a scored checkpoint
 curves.png   README.md
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from heads.mask_rcnn import MaskRCNN
+from mimdet_cli import plugins
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
 from mimdet_cli.engine.files import write_text
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
-from mimdet_cli.recipe.load import dump, load_recipe
+from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.weights.read import read_tensors
 
 RECIPE = "recipe.yaml"
 CLASSES = "classes.json"
+PLUGIN = "plugin.json"
 METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "weights.json"
@@ -83,15 +86,37 @@ def open_checkpoint(
             where=f"{path}; looked for {MANIFEST} in it and in {folder}",
             fix="name a run folder that has a last/, or a checkpoint folder in one.",
         )
-    resolved = complete(load_recipe(folder / RECIPE, overrides, data=data))
+    resolved = load_recipe(folder / RECIPE, overrides, data=data)
+    resolved = complete(with_its_backbone(resolved, folder))
     categories = [Category(**entry) for entry in json.loads((folder / CLASSES).read_text())]
     return Checkpoint(folder, resolved.recipe, tuple(categories), read_manifest(folder)["step"])
+
+
+def with_its_backbone(resolved: ResolvedRecipe, folder: Path) -> ResolvedRecipe:
+    """The recipe with the distribution in its backbone's name that `folder` was made with.
+
+    Only of third parties is it kept there; one that is no longer installed is an error.
+    """
+    file = folder / PLUGIN
+    if not file.is_file():
+        return resolved
+    section = resolved.recipe.backbone
+    name = plugins.recorded(section.name, json.loads(file.read_text()), str(file))
+    changed = {"backbone": section.model_copy(update={"name": name})}
+    return replace(resolved, recipe=resolved.recipe.model_copy(update=changed))
 
 
 def texts(recipe: Recipe, categories: Sequence[Category]) -> dict[str, str]:
     """The small files that let a checkpoint stand alone."""
     classes = [{"id": category.id, "name": category.name} for category in categories]
-    return {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
+    files = {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
+    return files | plugin_text(recipe)
+
+
+def plugin_text(recipe: Recipe) -> dict[str, str]:
+    """The file that names the distribution of a third party's backbone; no file for ours."""
+    plugin = plugins.record(recipe.backbone.name)
+    return {} if plugin is None else {PLUGIN: json.dumps(plugin, indent=1) + "\n"}
 
 
 def start(run: Path, recipe: Recipe, weights: Sequence[Mapping[str, Any]]) -> None:
@@ -100,6 +125,8 @@ def start(run: Path, recipe: Recipe, weights: Sequence[Mapping[str, Any]]) -> No
         run.mkdir(parents=True, exist_ok=True)
         write_text(run / RECIPE, dump(recipe))
         write_text(run / WEIGHTS, json.dumps(weights, indent=1) + "\n")
+        for name, text in plugin_text(recipe).items():
+            write_text(run / name, text)
     except OSError as error:
         raise ResourceError(
             f"the run folder cannot be written: {error.strerror}.",
@@ -120,6 +147,14 @@ def newest_step(run: Path, recipe: Recipe) -> Path | None:
     if changed:
         raise RecipeError.joined(changed)
     found = steps(run)
+    if not found and is_whole(run / "last"):
+        raise RecipeError(
+            "this run has weights but no step to resume from; it was converted, or its step "
+            "folders were removed.",
+            where=str(run),
+            fix="start a new run from its weights: --set init.weights=null "
+            f"--set init.checkpoint={run}.",
+        )
     return run / f"step-{found[-1]}" if found else None
 
 

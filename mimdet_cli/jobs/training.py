@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mimdet_cli.build import (
 )
 from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
 from mimdet_cli.engine.files import write_text
 from mimdet_cli.engine.journal import Journal
@@ -31,6 +32,7 @@ from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
 from mimdet_cli.jobs.card import write_run_card
+from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
     METRICS,
@@ -38,6 +40,7 @@ from mimdet_cli.jobs.run_folder import (
     newest_step,
     start,
     texts,
+    with_its_backbone,
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.recipe.load import ResolvedRecipe
@@ -45,8 +48,8 @@ from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.reporting.words import counted
-from mimdet_cli.weights.catalog import Source, locate
 from mimdet_cli.weights.load import load_weights
+from mimdet_cli.weights.locate import Source, locate, pixel_warnings
 
 MANY_PASSES = 200
 PATHS = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
@@ -93,10 +96,13 @@ def train(
     resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, console: Console
 ) -> TrainingReport:
     """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
+    if resume:
+        with_its_backbone(resolved, out)  # says what to install where a plugin is gone
     recipe = _with_absolute_paths(complete(resolved).recipe)
     chosen = choose_device(device)
     if not resume:
         locate(recipe.init)  # what is missing is said before the data are read
+        find_checkpoint(recipe.init)
     splits = _read_splits(recipe)
     recipe = _with_masks_of(splits.train, recipe)
     checkpoint = newest_step(out, recipe) if resume else None
@@ -104,7 +110,7 @@ def train(
     steps = total_steps(recipe, len(splits.train))
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
-        start(out, recipe, _initialise(detector, recipe, console))
+        start(out, recipe, _initialise(detector, recipe, splits.train.categories, console))
     state = build_state(recipe, detector, chosen)
     journal = Journal(out / METRICS)
     if checkpoint is not None:
@@ -190,11 +196,18 @@ def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"head": head})
 
 
-def _initialise(detector: MaskRCNN, recipe: Recipe, console: Console) -> list[dict[str, Any]]:
+def _initialise(
+    detector: MaskRCNN, recipe: Recipe, categories: Sequence[Category], console: Console
+) -> list[dict[str, Any]]:
     """Load the recipe's weights; the record of what became of each file."""
+    checkpoint = find_checkpoint(recipe.init)
+    if checkpoint is not None:
+        return [take_over(detector, checkpoint, recipe, categories, console)]
     sources = locate(recipe.init)
     if recipe.init.weights is None:
         console.say("weights: random, because init.weights is null")
+    for warning in pixel_warnings(sources, recipe.data):
+        console.warn(warning)
     return [_load(detector, source, recipe, console) for source in sources]
 
 
@@ -211,9 +224,10 @@ def _load(detector: MaskRCNN, source: Source, recipe: Recipe, console: Console) 
     )
     for line in report.lines():
         console.say(line)
-    if source.licence:
-        console.say(f"  licence: {source.licence}")
-    return {**report.to_json(), "lines": report.lines(), "licence": source.licence}
+    provenance = source.provenance()
+    if provenance["licence"]:
+        console.say(f"  licence: {provenance['licence']}")
+    return {**report.to_json(), "lines": report.lines(), **provenance}
 
 
 def _tell_data(splits: Splits, console: Console) -> None:

@@ -254,6 +254,17 @@ class Init(Section):
     """Further files, loaded in order after `weights`, such as a ConvNeXt for MIMDet's stem."""
     allow_missing: Share = 0.0
     """Share of the promised parameters that may be absent from the file."""
+    mix_families: bool = False
+    """Allow MAE weights of different targets (raw and normalised pixels) in one model."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.checkpoint is not None and (self.weights is not None or self.more):
+            raise ValueError(
+                "init.checkpoint brings every weight and excludes init.weights and init.more; "
+                "set init.weights to null and init.more to []"
+            )
+        return self
 
 
 class Recipe(Section):

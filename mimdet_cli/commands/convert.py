@@ -1,0 +1,101 @@
+"""`mimdet convert`: a released detector becomes a run, or a run becomes a file for others."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mimdet_cli.commands.options import JsonOption, SetOption, complete_recipe, examples
+from mimdet_cli.console import Console
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.recipe.load import load_recipe
+
+EPILOG = examples(
+    "mimdet convert mimdet_base.pth --recipe base_50pct --out runs/released",
+    "mimdet convert mine.pth --recipe mine.yaml --classes names.txt --out runs/mine",
+    "mimdet convert runs/demo --to detectron2 --out demo.safetensors",
+)
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE_OR_RUN", help="Released weights; with --to, a run folder."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="Run folder to make; with --to, the file.")
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Recipe of the released detector: a file, or a shipped name.",
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Key layout of the released file; may be absent where the backbone reads one.",
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Names of the classes, one per line."),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="COCO file whose categories name the classes."),
+    ] = None,
+    overrides: SetOption = None,
+    to: Annotated[
+        Literal["detectron2", "safetensors"] | None,
+        typer.Option("--to", help="Write the run's weights for others, under these names."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a released detector into a run, or a run into one weights file."""
+    given = {
+        "--recipe": recipe,
+        "--format": layout,
+        "--classes": classes,
+        "--annotations": annotations,
+        "--set": overrides,
+    }
+    _refuse_mixture([name for name, value in given.items() if value], to)
+    console = Console()
+    if to is not None:
+        from mimdet_cli.jobs.exporting import export
+
+        exported = export(source, to=to, out=out, console=console)
+        console.result(exported.to_json() if as_json else exported.lines())
+        return
+    resolved = load_recipe(str(recipe), overrides or [])
+
+    from mimdet_cli.jobs.converting import Released
+    from mimdet_cli.jobs.converting import convert as run_conversion
+
+    released = Released(source, layout, classes, annotations)
+    report = run_conversion(resolved, released, out=out, console=console)
+    console.result(report.to_json() if as_json else report.lines())
+
+
+def _refuse_mixture(given: list[str], to: str | None) -> None:
+    """The options of one direction only."""
+    if to is not None and given:
+        raise RecipeError(
+            f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not go with --to.",
+            fix="leave it out: a run brings its own recipe and classes.",
+        )
+    if to is None and "--recipe" not in given:
+        raise RecipeError(
+            "it is not said what the file is to become.",
+            fix="name the recipe of a released file with --recipe, or with --to what a run "
+            "becomes.",
+        )
+    if {"--classes", "--annotations"} <= set(given):
+        raise RecipeError(
+            "--classes and --annotations both name the classes.", fix="give one of them."
+        )

@@ -1,0 +1,214 @@
+"""A released detector becomes a run that `eval`, `predict` and fine-tuning accept."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.key_maps.rename import KeyMap, rename
+from heads.key_maps import HEADS
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import build_detector, build_state, complete
+from mimdet_cli.console import Console
+from mimdet_cli.engine.checkpoint import save_weights
+from mimdet_cli.engine.files import sha256, whole_folder, write_text
+from mimdet_cli.errors import RecipeError, ResourceError, WeightsError
+from mimdet_cli.jobs.class_names import COCO, name_classes
+from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
+from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts
+from mimdet_cli.recipe.load import ResolvedRecipe
+from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.reporting.environment import environment
+from mimdet_cli.weights.load import LoadReport, load_weights
+from mimdet_cli.weights.read import read_tensors
+from mimdet_cli.weights.write import whole_detector_maps
+
+PREDICTOR = r"roi_heads\.box_predictor\.(0\.)?scores\.weight"
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A released file: its key layout, and where the names of its classes are, if anywhere."""
+
+    file: Path
+    layout: str | None = None
+    names: Path | None = None
+    annotations: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionReport:
+    """What `mimdet convert RELEASED` shows."""
+
+    run: Path
+    conversion: Conversion
+
+    def to_json(self) -> dict[str, Any]:
+        """The report; `share` is that of the model's parameters which the file filled."""
+        one = self.conversion
+        return {
+            "run": str(self.run),
+            "file": one.file,
+            "sha256": one.sha256,
+            "format": one.layout,
+            "classes": len(one.categories),
+            "class_names": one.named,
+            "tensors": len(one.report.loaded),
+            "parameters": one.report.loaded_parameters,
+            "share": one.report.share,
+        }
+
+    def lines(self) -> list[str]:
+        """Lines for a person."""
+        return [
+            f"{self.conversion.file}: {len(self.conversion.report.loaded)} tensors, "
+            f"{self.conversion.report.loaded_parameters:,} parameters",
+            f"run folder: {self.run}",
+        ]
+
+
+def convert(
+    resolved: ResolvedRecipe, released: Released, *, out: Path, console: Console
+) -> ConversionReport:
+    """Fill the recipe's detector with a released file and write it as the run `out`."""
+    refuse_used(out)
+    refuse_bare_pickle(released.file)
+    recipe = complete(resolved).recipe
+    detector = build_detector(recipe, COCO)
+    maps = detector.backbone.key_maps
+    layout = _layout(maps, released.layout, recipe.backbone.name, console)
+    key_map = maps[layout]
+    tensors = read_tensors(released.file, key_map.unwrap)
+    number = _classes_of(tensors, key_map, released.file)
+    categories, named = name_classes(number, released.names, released.annotations)
+    if number != COCO:  # the second building is spared for the releases that are COCO's
+        detector = build_detector(recipe, number)
+    report = load_weights(detector, key_map, released.file, layout, recipe.init.allow_missing)
+    digest = sha256(released.file)
+    notes = _notes(tensors, recipe, number, named)
+    for line in [*report.lines(), notes[0]]:
+        console.say(line)
+    for line in notes[1:]:
+        console.warn(line)
+    conversion = Conversion(
+        released.file.name, digest, layout, categories, named, report, tuple(notes)
+    )
+    _write(out, recipe, detector, conversion)
+    return ConversionReport(out, conversion)
+
+
+def refuse_used(out: Path) -> None:
+    """The run folder may not hold anything yet, and must be possible."""
+    if out.exists() and not out.is_dir():
+        raise RecipeError("the run folder is a file.", where=str(out), fix="give another --out.")
+    if out.is_dir() and any(out.iterdir()):
+        raise RecipeError("the run folder is not empty.", where=str(out), fix="give another --out.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"the run folder cannot be made: {error.strerror}.",
+            where=str(out),
+            fix="give another --out.",
+        ) from error
+
+
+def refuse_bare_pickle(file: Path) -> None:
+    """Detectron2's `.pkl` files are pickled arrays, which only Python's unsafe reader opens."""
+    if not file.is_file():
+        raise WeightsError(f"{file} does not exist.", where=str(file), fix="correct the path.")
+    if file.suffix != ".pkl":
+        return
+    name = f"{file.stem}.safetensors"
+    raise WeightsError(
+        "a .pkl file is a bare pickle: opening it can run code, so mimdet does not.",
+        where=str(file),
+        fix="if you trust whom it is from, unpack it once yourself and convert the result: "
+        'python -c "import pickle, sys, numpy, safetensors.numpy as s; '
+        "m = pickle.load(open(sys.argv[1], 'rb'))['model']; "
+        's.save_file({k: numpy.ascontiguousarray(v) for k, v in m.items()}, sys.argv[2])" '
+        f"{file} {name}",
+    )
+
+
+def _layout(maps: Mapping[str, KeyMap], named: str | None, backbone: str, console: Console) -> str:
+    """The format of the file: as named, or the only one that holds this backbone's detectors."""
+    whole = list(whole_detector_maps(maps))
+    if named in whole:
+        return str(named)
+    known = ", ".join(whole) or "none"
+    if named is not None:
+        alone = named in maps
+        what = "are of a backbone alone" if alone else f"are not known to '{backbone}'"
+        raise RecipeError(
+            f"'{named}' files {what}.",
+            where="--format",
+            fix=f"formats of whole detectors: {known}."
+            + (f" To train from the file: `--set init.format={named}`." if alone else ""),
+        )
+    if len(whole) == 1:
+        console.say(f"format: {whole[0]}, the only one of whole detectors that '{backbone}' reads")
+        return whole[0]
+    raise RecipeError(
+        f"the backbone '{backbone}', with this recipe's options, reads "
+        + ("several formats of whole detectors." if whole else "no format of whole detectors."),
+        where="--recipe",
+        fix=f"name one with --format: {known}." if whole else "choose the recipe of the release.",
+    )
+
+
+def _classes_of(tensors: Mapping[str, Tensor], key_map: KeyMap, file: Path) -> int:
+    """The number of classes, by the rows of the class scores; the last is the background's."""
+    head = rename(tensors, KeyMap(HEADS[key_map.head or ""])).kept
+    for key, tensor in head.items():
+        if re.fullmatch(PREDICTOR, key) and tensor.ndim == 2 and len(tensor) >= 2:
+            return len(tensor) - 1
+    raise WeightsError(
+        f"the file has no class scores of a detector in {key_map.head}'s layout.",
+        where=str(file),
+        fix="is it the file of a whole detector? Weights of a backbone alone are named by "
+        "`init.weights` in training.",
+    )
+
+
+def _notes(tensors: Mapping[str, Tensor], recipe: Recipe, number: int, named: str) -> list[str]:
+    """What the classes are, and where the file's pixel statistics are not the recipe's."""
+    notes = [f"classes: {number}, {named}"]
+    for key in ("pixel_mean", "pixel_std"):
+        ours = torch.tensor(getattr(recipe.data, key))
+        if key not in tensors or tensors[key].numel() != 3:
+            continue
+        theirs = tensors[key].flatten().float()
+        if not torch.allclose(theirs, ours, atol=0.01):
+            values = ",".join(f"{value:g}" for value in theirs.tolist())
+            notes.append(
+                f"the file was trained with {key} [{values}], the recipe has "
+                f"{ours.tolist()}; convert it again with `--set data.{key}=[{values}]`."
+            )
+    return notes
+
+
+def _write(out: Path, recipe: Recipe, detector: MaskRCNN, conversion: Conversion) -> None:
+    """The run folder, whole or not at all."""
+    origin = {"file": conversion.file, "sha256": conversion.sha256, "format": conversion.layout}
+    record = _record(conversion.report, conversion.sha256, conversion.notes)
+    with whole_folder(out) as run:
+        start(run, recipe, [record])
+        files = texts(recipe, conversion.categories)
+        save_weights(
+            run / "last", build_state(recipe, detector, CPU), files, {"converted_from": origin}
+        )
+        write_text(run / METRICS, "")
+        write_text(run / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
+        write_conversion_card(run, recipe, conversion)
+
+
+def _record(report: LoadReport, digest: str, notes: Sequence[str]) -> dict[str, Any]:
+    lines = [*report.lines(), *notes]
+    return {**report.to_json(), "sha256": digest, "lines": lines, "licence": None}

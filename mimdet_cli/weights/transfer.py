@@ -1,0 +1,115 @@
+"""Start a detector from another one of ours: every tensor by name, layers of other classes anew.
+
+Nothing is skipped in silence: what is not taken over follows from the classes or from the mask
+head and is reported with the reason; any other difference is an error.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from backbones.key_maps.rename import KeyMap
+from heads.key_maps import CLASS_LAYERS
+from mimdet_cli.errors import WeightsError
+from mimdet_cli.weights.load import LoadReport
+
+FORMAT = "mimdet run"
+SHOWN = 8
+MASK_HEAD = "roi_heads.mask_head."
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What may differ between the two detectors: their classes, or that only one has masks."""
+
+    classes: bool
+    masks: bool
+
+    def reason(self, key: str) -> str | None:
+        """Why the tensor `key` is not taken over; None if it must be."""
+        if self.masks and key.startswith(MASK_HEAD):
+            return "only one of the two predicts masks"
+        if self.classes and re.fullmatch(CLASS_LAYERS, key):
+            return "the classes differ"
+        return None
+
+
+def transfer(
+    detector: nn.Module,
+    tensors: Mapping[str, Tensor],
+    maps: Mapping[str, KeyMap],
+    *,
+    same_classes: bool,
+    file: Path,
+    fix: str,
+) -> LoadReport:
+    """Fill `detector` with the `tensors` of a checkpoint of ours that lies in `file`.
+
+    `maps` are the backbone's, whose resizers fit position tables to another grid; `fix` is said
+    where the two do not fit.
+    """
+    own = detector.state_dict()
+    masks = [any(key.startswith(MASK_HEAD) for key in state) for state in (own, tensors)]
+    difference = Difference(classes=not same_classes, masks=masks[0] != masks[1])
+    anew = [key for key in own if difference.reason(key)]
+    dropped = {key: reason for key in tensors if (reason := difference.reason(key))}
+    kept = {key: tensor for key, tensor in tensors.items() if key not in dropped}
+    state = {key: _resized(key, tensor, own, maps) for key, tensor in kept.items()}
+    _refuse_differences(state, own, anew, file, fix)
+    detector.load_state_dict({**own, **state})
+    learned = {key for key, tensor in own.items() if torch.is_floating_point(tensor)}
+    count = sum(own[key].numel() for key in state if key in learned)
+    return LoadReport(
+        file=str(file),
+        format=FORMAT,
+        loaded=tuple(state),
+        resized=tuple(key for key in state if state[key] is not kept[key]),
+        fresh=tuple(key for key in anew if key in learned),
+        missing=(),
+        dropped=dropped,
+        promised_parameters=count,
+        loaded_parameters=count,
+    )
+
+
+def _resized(
+    key: str, tensor: Tensor, own: Mapping[str, Tensor], maps: Mapping[str, KeyMap]
+) -> Tensor:
+    """A tensor in the shape of our `key`, if a resizer of the backbone can bring it there."""
+    if key not in own or own[key].shape == tensor.shape:
+        return tensor
+    inner = key.removeprefix("backbone.")  # maps of a backbone alone leave its prefix out
+    found = (one.resizer(inner if one.head is None else key) for one in maps.values())
+    resizer = next((one for one in found if one is not None), None)
+    if resizer is None:
+        return tensor
+    try:
+        return resizer(tensor, own[key].shape)
+    except ValueError:  # a table of another kind: told below with the other differences
+        return tensor
+
+
+def _refuse_differences(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], anew: list[str], file: Path, fix: str
+) -> None:
+    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    here = {key: tuple(tensor.shape) for key, tensor in own.items() if key not in anew}
+    differing = [key for key in there | here if there.get(key) != here.get(key)]
+    if not differing:
+        return
+    shown = ", ".join(
+        f"{key} ({there.get(key, 'not there')} in the checkpoint, {here.get(key, 'not there')} "
+        "in the recipe's model)"
+        for key in differing[:SHOWN]
+    )
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    raise WeightsError(
+        f"the checkpoint does not fit the recipe's model; {len(differing)} tensors differ: "
+        f"{shown}{more}.",
+        where=str(file),
+        fix=fix,
+    )

@@ -1,0 +1,76 @@
+"""Write weights for other programs: safetensors, under our names or under detectron2's."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backbones.key_maps.invert import published_names
+from backbones.key_maps.rename import KeyMap, Rule
+from heads.key_maps import HEADS
+from mimdet_cli.errors import ResourceError, WeightsError
+
+SHOWN = 8
+SECOND_RPN_CONV = "rpn.convs.1.weight"
+
+
+def whole_detector_maps(maps: Mapping[str, KeyMap]) -> dict[str, KeyMap]:
+    """Those of a backbone's key maps that read a detector with its head."""
+    return {name: key_map for name, key_map in maps.items() if key_map.head is not None}
+
+
+def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[str, str]:
+    """Our keys and their names in detectron2, by the key map that reads detectron2's files.
+
+    `maps` are those of the backbone.
+    """
+    found = {n: one for n, one in whole_detector_maps(maps).items() if one.head == "detectron2"}
+    if len(found) != 1:
+        raise WeightsError(
+            "no detector of this backbone, with these options, has a layout in detectron2.",
+            where=f"the backbone reads {', '.join(maps) or 'no files'}",
+            fix="use `--to safetensors`, which keeps our names.",
+        )
+    (key_map,) = found.values()
+    own = list(keys)
+    rules = {**key_map.rules, **HEADS["detectron2"]}
+    names = {key: _detectron2_name(key, rules, SECOND_RPN_CONV in own) for key in own}
+    nameless = [key for key, name in names.items() if name is None]
+    if nameless:
+        raise WeightsError(
+            f"{len(nameless)} tensors have no name in detectron2: {', '.join(nameless[:SHOWN])}.",
+            where=f"key map '{next(iter(found))}'",
+            fix="use `--to safetensors`, which keeps our names.",
+        )
+    return {key: name for key, name in names.items() if name is not None}
+
+
+def _detectron2_name(key: str, rules: Mapping[str, Rule], several_rpn_convs: bool) -> str | None:
+    """The name by the first rule that makes `key`: particular rules stand before general ones."""
+    names = published_names(key, rules)
+    if not several_rpn_convs:  # detectron2 numbers the RPN's convolutions only if there are more
+        names = [name for name in names if ".rpn_head.conv.conv0." not in name]
+    return names[0] if names else None
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write one file, which appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(whole, partial, dict(metadata))
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        if partial.is_file():
+            partial.unlink()
+        raise ResourceError(
+            f"the file cannot be written: {str(error).splitlines()[0]}.",
+            where=str(path),
+            fix="free some space, or give another file with --out.",
+        ) from error
