@@ -8,8 +8,20 @@ from typing import Annotated
 
 import typer
 
-from mimdet_cli import __version__, integrity
-from mimdet_cli.commands import data, evaluate, predict, profile, recipe, train, zoo
+from mimdet_cli import __version__, integrity, plugins
+from mimdet_cli.commands import (
+    ablate,
+    backbones,
+    convert,
+    data,
+    evaluate,
+    predict,
+    profile,
+    pull,
+    recipe,
+    train,
+    zoo,
+)
 from mimdet_cli.commands.options import MARKUP, examples
 from mimdet_cli.console import Console
 from mimdet_cli.errors import MimdetError, ResourceError
@@ -31,9 +43,13 @@ app = typer.Typer(
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("pull", epilog=pull.EPILOG)(pull.pull)
+app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
+app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("zoo", epilog=zoo.EPILOG)(zoo.zoo)
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
 
 
@@ -53,6 +69,10 @@ def mimdet(
         bool,
         typer.Option("--traceback", help="Show the Python traceback of an error (anywhere)."),
     ] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option("--no-plugins", help="Use mimdet's own backbones only (anywhere)."),
+    ] = False,
 ) -> None:
     """Fine-tune plain vision transformers for detection and instance segmentation."""
 
@@ -60,14 +80,17 @@ def mimdet(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    wants_traceback = "--traceback" in words
+    with plugins.only_ours("--no-plugins" in words):
+        return _run(
+            [word for word in words if word not in ("--traceback", "--no-plugins")],
+            wants_traceback="--traceback" in words,
+        )
+
+
+def _run(words: list[str], *, wants_traceback: bool) -> int:
     try:
         integrity.check()
-        code = app(
-            [word for word in words if word != "--traceback"],
-            prog_name="mimdet",
-            standalone_mode=False,
-        )
+        code = app(words, prog_name="mimdet", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -101,6 +124,7 @@ def _usage_error(error: typer.TyperException) -> int:
 def _fail(error: BaseException) -> int:
     """Print what went wrong, in terms of what the user can do, and return the exit code."""
     known = error if isinstance(error, MimdetError) else _resource_error(error)
+    known = known or plugins.blame(error)
     if known is not None:
         Console().error(known)
         return known.exit_code

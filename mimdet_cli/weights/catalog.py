@@ -1,99 +1,63 @@
-"""The catalogue of known weights, and where a recipe's `init.weights` lies on this machine."""
+"""The catalogue of known weights: what each holds, where it comes from, under which licence."""
 
 import os
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mimdet_cli.errors import WeightsError
-from mimdet_cli.recipe.schema import Init
+MAIN = "main"
+IMAGENET = {"pixel_mean": (123.675, 116.28, 103.53), "pixel_std": (58.395, 57.12, 57.375)}
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
+Pixel = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One catalogued checkpoint."""
+    """One checkpoint; the fields are those of `catalog.yaml`, where they are explained."""
 
     about: str
     format: str
-    family: str
     licence: str
+    family: str | None = None
+    licence_note: str | None = None
+    repo: str | None = None
+    file: str | None = None
+    ref: str = MAIN
+    revision: str | None = None
+    sha256: str | None = None
+    megabytes: int | None = None
+    pixel_mean: Pixel | None = None
+    pixel_std: Pixel | None = None
+    where: str | None = None
+    instead: str | None = None
+    holds: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A weights file found on this machine, and the key map that reads it."""
-
-    path: Path
-    format: str
-    licence: str | None = None
+    @classmethod
+    def from_data(cls, fields: Mapping[str, Any]) -> "Entry":
+        """An entry as YAML or JSON gives it, where sequences are lists."""
+        plain: dict[str, Any] = dict(fields)
+        for key in ("pixel_mean", "pixel_std"):
+            plain[key] = tuple(plain[key]) if plain.get(key) else None
+        return cls(**plain)
 
 
 def entries() -> dict[str, Entry]:
     """Every catalogued checkpoint by name."""
-    text = resources.files("mimdet_cli.weights").joinpath("catalog.yaml").read_text()
-    return {name: Entry(**fields) for name, fields in yaml.safe_load(text).items()}
+    text = resources.files("mimdet_cli.weights").joinpath("catalog.yaml").read_text("utf-8")
+    known = yaml.safe_load(text)
+    return {name: Entry.from_data({**IMAGENET, **fields}) for name, fields in known.items()}
 
 
 def folder() -> Path:
-    """Where catalogued files are: `MIMDET_WEIGHTS`, or `mimdet/weights` in the user cache."""
+    """Where the lock file and imported weights are.
+
+    `MIMDET_WEIGHTS`, or `mimdet/weights` in the user cache.
+    """
     if chosen := os.environ.get("MIMDET_WEIGHTS"):
-        return Path(chosen)
+        return Path(chosen).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "mimdet" / "weights"
-
-
-def locate(init: Init) -> list[Source]:
-    """The files that `init` names, none for random weights; a missing one is an error."""
-    wanted = [] if init.weights is None else [("init", init.weights, init.format)]
-    wanted += [(f"init.more[{i}]", one.weights, one.format) for i, one in enumerate(init.more)]
-    return [_find(*one) for one in wanted]
-
-
-def _find(place: str, name: str, layout: str | None) -> Source:
-    known = entries()
-    if name in known:
-        return _catalogued(place, name, known[name])
-    path = Path(name).expanduser()
-    if path.suffix not in SUFFIXES:
-        raise _unknown(place, name, list(known))
-    if not path.is_file():
-        raise WeightsError(
-            f"the weights file {path} does not exist.",
-            where=f"{place}.weights",
-            fix="correct the path, or train from random weights with `--set init.weights=null`.",
-        )
-    if layout is None:
-        raise WeightsError(
-            f"the key layout of {path} is not named; it is never guessed.",
-            where=f"{place}.format",
-            fix="add for example `--set init.format=mae` (the MAE authors' layout).",
-        )
-    return Source(path, layout)
-
-
-def _catalogued(place: str, name: str, entry: Entry) -> Source:
-    for suffix in SUFFIXES:
-        path = folder() / f"{name}{suffix}"
-        if path.is_file():
-            return Source(path, entry.format, entry.licence)
-    raise WeightsError(
-        f"'{name}' ({entry.about}) is not on this machine.",
-        where=f"{place}.weights; looked for {folder() / name}{{{','.join(SUFFIXES)}}}",
-        fix="put the file there, or name one with "
-        f"`--set init.weights=FILE --set init.format={entry.format}`, "
-        "or train from random weights with `--set init.weights=null`.",
-    )
-
-
-def _unknown(place: str, name: str, known: list[str]) -> WeightsError:
-    near = get_close_matches(name, known, 1)
-    return WeightsError(
-        f"'{name}' is neither a catalogued name nor a {', '.join(SUFFIXES)} file.",
-        where=f"{place}.weights",
-        fix=f"did you mean '{near[0]}'?" if near else f"known names: {', '.join(known)}.",
-    )

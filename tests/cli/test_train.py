@@ -188,11 +188,10 @@ def test_missing_weights_are_said_before_anything_else_with_both_ways_out(
     assert (outcome.code, outcome.out) == (4, "")
     assert outcome.err == (
         "error: 'mae-base' (MAE ViT-Base, encoder and decoder) is not on this machine.\n"
-        f"  at:  init.weights; looked for {tmp_path / 'store' / 'mae-base'}"
-        "{.safetensors,.pth,.pt}\n"
-        "  fix: put the file there, or name one with `--set init.weights=FILE "
-        "--set init.format=mae`, or train from random weights with "
-        "`--set init.weights=null`.\n"
+        f"  at:  init.weights; looked in {tmp_path / 'store'} and the Hub's cache\n"
+        "  fix: `mimdet pull mae-base`, or `mimdet pull --import FILE --as mae-base-full` and "
+        "`--set init.weights=mae-base-full` (the paper's own start); or train from random weights "
+        "with `--set init.weights=null`.\n"
     )
     assert not (tmp_path / "run").exists()
 
@@ -205,9 +204,11 @@ def test_refused_weights_leave_no_run_folder_behind(mimdet, tiny, shapes, tmp_pa
     )  # fmt: skip
     assert outcome.code == 4
     assert outcome.err.splitlines()[-3:] == [
-        "error: the file cannot be read: it is no file that torch.save made.",
+        "error: the file cannot be read: it is no archive of torch.save, and no other pickle is "
+        "opened.",
         f"  at:  {tmp_path / 'w.pth'}, 22 bytes",
-        "  fix: fetch it again; it is damaged or cut short.",
+        "  fix: fetch it again; if it is whole, and of an older format (torch before 1.6, "
+        "detectron2's .pkl), save its tensors anew with `safetensors.torch.save_file`.",
     ]
     assert not (tmp_path / "run").exists()
 
@@ -220,7 +221,7 @@ def test_format_that_the_backbone_cannot_read_is_refused(mimdet, tiny, shapes, t
     )  # fmt: skip
     assert outcome.code == 2
     assert "error: the backbone 'mimdet' cannot read 'timm' files.\n" in outcome.err
-    assert "  at:  init.format\n  fix: it reads mae, mimdet_release" in outcome.err
+    assert "fix: it reads mae, hf_mae, mae_encoder, hf_mae_encoder, mimdet_release." in outcome.err
 
 
 def test_half_precision_on_a_cpu_is_replaced_and_said(mimdet, tiny, shapes, tmp_path):

@@ -1,102 +1,83 @@
-"""Where `init.weights` is looked for, and what is said when it is not there."""
+"""What the catalogue says, and that everything in the repository which names weights is in it."""
 
-import pytest
+import re
 
-from mimdet_cli.errors import WeightsError
-from mimdet_cli.recipe.schema import Init
-from mimdet_cli.weights.catalog import Source, entries, folder, locate
+import yaml
 
+from mimdet_cli.recipe.catalog import shipped_folder, shipped_names
+from mimdet_cli.recipe.load import load_recipe
+from mimdet_cli.weights.catalog import IMAGENET, entries, folder
 
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of catalogued weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    (tmp_path / "store").mkdir()
-    return tmp_path / "store"
+MAE = {"raw pixels", "normalised pixels"}
 
 
-def refusal(**init) -> WeightsError:
-    with pytest.raises(WeightsError) as caught:
-        locate(Init(**init))
-    return caught.value
+def test_every_entry_says_what_it_is_and_where_it_comes_from():
+    known = entries()
+    assert len(known) >= 25
+    for name, entry in known.items():
+        assert entry.about, name
+        assert entry.family, name
+        assert entry.licence, name
+        assert entry.format, name
+        assert (entry.repo is None) == (entry.where is not None), name
+        assert (entry.repo is None) == (entry.file is None), name
+        assert entry.pixel_mean is not None, name
+        assert entry.pixel_std is not None, name
 
 
-def test_catalogue_names_the_mae_weights_with_format_and_licence():
-    found = entries()
-    assert {"mae-base", "mae-large"} <= set(found)
-    for entry in found.values():
-        assert entry.about
-        assert entry.family
-        assert entry.licence
-    assert found["mae-base"].format == found["mae-large"].format == "mae"
+def test_what_is_not_known_is_left_open_and_never_invented():
+    for entry in entries().values():
+        assert entry.revision is None or re.fullmatch("[0-9a-f]{40}", entry.revision)
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
 
 
-def test_no_weights_are_no_source():
-    assert locate(Init(weights=None)) == []
+def test_two_families_of_mae_are_told_apart():
+    known = entries()
+    assert {known[name].family for name in ("mae-base", "mae-large")} == {"raw pixels"}
+    normalised = ("mae-base-full", "mae-large-full", "mae-base-encoder", "mae-huge-encoder")
+    assert {known[name].family for name in normalised} == {"normalised pixels"}
+    assert all((one.family in MAE) == name.startswith("mae-") for name, one in known.items())
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_catalogued_file_is_found_in_the_folder(store, suffix):
-    (store / f"mae-base{suffix}").touch()
-    (source,) = locate(Init(weights="mae-base"))
-    assert source == Source(store / f"mae-base{suffix}", "mae", entries()["mae-base"].licence)
+def test_conflicting_licences_of_maes_hub_files_are_noted():
+    for name in ("mae-base", "mae-large"):
+        assert "CC-BY-NC-4.0" in (entries()[name].licence_note or "")
 
 
-def test_catalogued_file_that_is_missing_names_both_ways_out(store):
-    error = refusal(weights="mae-large")
-    assert error.exit_code == 4
-    assert error.what == "'mae-large' (MAE ViT-Large, encoder and decoder) is not on this machine."
-    assert str(store / "mae-large") in error.where
-    assert "--set init.weights=FILE --set init.format=mae" in error.fix
-    assert "--set init.weights=null" in error.fix
+def test_pixels_are_imagenets_but_for_augreg_and_beit():
+    other = {n for n, one in entries().items() if one.pixel_mean != IMAGENET["pixel_mean"]}
+    assert other == {"augreg-tiny", "augreg-small", "augreg-base", "augreg-large", "beit-large"}
+    assert {entries()[name].pixel_mean for name in other} == {(127.5, 127.5, 127.5)}
 
 
-def test_folder_follows_the_user_cache(monkeypatch, tmp_path):
+def test_weights_that_stand_in_for_others_are_imports():
+    instead = {name: one.instead for name, one in entries().items() if one.instead}
+    assert instead == {"mae-base": "mae-base-full", "mae-large": "mae-large-full"}
+    assert all(entries()[name].repo is None for name in instead.values())
+
+
+def test_weights_of_every_shipped_recipe_are_in_the_catalogue():
+    names = shipped_names()
+    assert len(names) >= 40
+    for name in names:
+        init = load_recipe(shipped_folder() / f"{name}.yaml", []).recipe.init
+        for weights in [init.weights, *(one.weights for one in init.more)]:
+            assert weights is None or weights in entries(), name
+
+
+def test_file_of_the_catalogue_has_no_misspelt_field():
+    from importlib import resources
+
+    text = resources.files("mimdet_cli.weights").joinpath("catalog.yaml").read_text()
+    assert list(yaml.safe_load(text)) == list(entries())
+
+
+def test_folder_follows_the_environment_and_the_user_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "mine"))
+    assert folder() == tmp_path / "mine"
     monkeypatch.delenv("MIMDET_WEIGHTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert folder() == tmp_path / "mimdet" / "weights"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert folder() == tmp_path / "home" / ".cache" / "mimdet" / "weights"
-
-
-def test_own_file_needs_its_format(tmp_path):
-    path = tmp_path / "mine.pth"
-    path.touch()
-    assert locate(Init(weights=str(path), format="mae")) == [Source(path, "mae")]
-    error = refusal(weights=str(path))
-    assert "never guessed" in error.what
-    assert error.where == "init.format"
-
-
-def test_own_file_that_is_missing_is_named(tmp_path):
-    error = refusal(weights=str(tmp_path / "gone.pth"), format="mae")
-    assert error.what == f"the weights file {tmp_path / 'gone.pth'} does not exist."
-    assert "--set init.weights=null" in error.fix
-
-
-@pytest.mark.parametrize(
-    ("name", "fix"),
-    [
-        ("mae-bsae", "did you mean 'mae-base'?"),
-        ("weights.ckpt", "known names: "),
-    ],
-)
-def test_other_name_is_neither(name, fix):
-    error = refusal(weights=name)
-    assert error.what == (
-        f"'{name}' is neither a catalogued name nor a .safetensors, .pth, .pt file."
-    )
-    assert error.fix.startswith(fix)
-
-
-def test_further_files_come_after_the_first_and_their_mistakes_name_their_place(tmp_path):
-    first, second = tmp_path / "mae.pth", tmp_path / "stem.safetensors"
-    first.touch()
-    second.touch()
-    more = [{"weights": str(second), "format": "convnext_stem"}]
-    init = Init.model_validate({"weights": str(first), "format": "mae", "more": more})
-    assert locate(init) == [Source(first, "mae"), Source(second, "convnext_stem")]
-    with pytest.raises(WeightsError) as caught:
-        locate(Init.model_validate({"more": [{"weights": str(tmp_path / "no.pth")}]}))
-    assert caught.value.where == "init.more[0].weights"

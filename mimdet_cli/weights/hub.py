@@ -1,0 +1,221 @@
+"""Files of the Hugging Face Hub, through `huggingface_hub` and its shared cache.
+
+The client brings what a download needs: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE, time
+limits, retries of 429 and 5xx, going on after a cut within one call, a lock per file, and names
+that appear only when a file is whole. What it does not do, the hash, is done here.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mimdet_cli.console import Console, Progress
+from mimdet_cli.errors import WeightsError
+from mimdet_cli.weights.hub_errors import explained
+from mimdet_cli.weights.lock import sha256
+
+SHA256_DIGITS = 64
+MEGA = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file of a repository at a branch or commit; `command` pulls it under `name`."""
+
+    name: str
+    repo: str
+    file: str
+    revision: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the Hub, or offline the cache, has for a wanted file."""
+
+    commit: str
+    bytes: int
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file in the cache and its hash."""
+
+    path: Path
+    commit: str
+    sha256: str
+    fresh: bool
+
+
+def offer(wanted: Wanted) -> Offer:
+    """Commit and size of the file, without fetching it."""
+    from huggingface_hub import hf_hub_download
+
+    with explained(wanted):
+        found = hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision, dry_run=True)
+        return Offer(found.commit_hash, found.file_size or 0, found.is_cached)
+
+
+def fetch(wanted: Wanted, console: Console) -> Fetched:
+    """The file, from the cache or the Hub, checked against the hash that the Hub states."""
+    with _told(console):
+        found = offer(wanted)
+        path = _download(wanted, found, console, force=False)
+        fetched = _hashed(path, found)
+        if fetched is None and found.cached and not offline():
+            console.warn(f"{wanted.name}: the cached file is damaged; fetching it again")
+            return refetch(wanted, console)
+    return fetched or _refuse(wanted, path)
+
+
+def refetch(wanted: Wanted, console: Console) -> Fetched:
+    """The file from the Hub, in the place of the one in the cache."""
+    with _told(console):
+        found = replace(offer(wanted), cached=False)
+        path = _download(wanted, found, console, force=True)
+    return _hashed(path, found) or _refuse(wanted, path)
+
+
+def licence(wanted: Wanted) -> str:
+    """What the repository's card says of its licence."""
+    from huggingface_hub import HfApi
+
+    if offline():
+        return "not known"
+    try:
+        with explained(wanted):
+            card = HfApi().model_info(wanted.repo, revision=wanted.revision, timeout=10).card_data
+    except WeightsError:  # the weights are here; a mirror need not have cards
+        return "not known"
+    tag = card.get("license") if card else None
+    return f"Hub says {tag}" if tag else "not stated on the Hub"
+
+
+def cached(repo: str, file: str, commit: str) -> Path | None:
+    """Where the shared cache has the file; None if it has not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repo, file, revision=commit)
+    return Path(path) if isinstance(path, str) else None
+
+
+def offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def discard(path: Path) -> None:
+    """Take a file that is not what it should be out of the shared cache."""
+    with suppress(OSError):  # of a cache that is only read; no record will accept the file
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _download(wanted: Wanted, found: Offer, console: Console, *, force: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with explained(wanted):
+        if found.cached and not force:
+            return Path(hf_hub_download(wanted.repo, wanted.file, revision=found.commit))
+        megabytes = max(1, ceil(found.bytes / MEGA))
+        with console.progress(megabytes, f"{wanted.name} (MB)") as progress:
+            path = hf_hub_download(
+                wanted.repo,
+                wanted.file,
+                revision=found.commit,
+                force_download=force,
+                tqdm_class=_bar(progress),
+            )
+        return Path(path)
+
+
+def _stated(path: Path) -> str | None:
+    """The hash that the Hub states: large files are named after it in the cache."""
+    if not path.is_symlink():
+        return None
+    name = path.readlink().name
+    return name if len(name) == SHA256_DIGITS else None
+
+
+def _hashed(path: Path, found: Offer) -> Fetched | None:
+    """The file with its hash; None if that is not the one that the Hub states."""
+    digest = sha256(path)
+    if _stated(path) not in (None, digest):
+        return None
+    return Fetched(path, found.commit, digest, fresh=not found.cached)
+
+
+def _refuse(wanted: Wanted, path: Path) -> NoReturn:
+    stated, digest = _stated(path), sha256(path)
+    discard(path)
+    raise WeightsError(
+        f"'{wanted.name}' arrived damaged: its sha256 is {digest}, the Hub states {stated}.",
+        where=f"{path}, removed",
+        fix=f"run `{wanted.command}` again; if it happens twice, look at HF_ENDPOINT or the proxy.",
+    )
+
+
+def _bar(progress: Progress) -> Any:
+    """A progress bar in the form that `huggingface_hub` fills: bytes in, megabytes shown."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        """Draws nothing itself."""
+
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            settings["disable"] = True
+            super().__init__(*arguments, **settings)  # type: ignore[no-untyped-call]
+            self._shown = 0
+            if self.n:
+                self.update(0)
+
+        def update(self, n: float | None = 1) -> None:
+            """Count `n` more bytes; after a restart the client takes some back."""
+            self.n += n or 0
+            megabytes = ceil(self.n / MEGA)
+            if megabytes > self._shown:
+                progress.advance(megabytes - self._shown)
+                self._shown = megabytes
+
+        def update_transfer(self, n: float | None = 1) -> None:
+            """Bytes on the wire; only those of the file are shown."""
+
+        def set_transfer_postfix_str(self, text: str = "", refresh: bool = True) -> None:
+            """Nor is the speed on the wire."""
+
+    return Bar
+
+
+class _Story(logging.Handler):
+    """The client's own warnings (retries, resumed downloads) as lines of our story."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        text = re.sub(r"https?://([^/\s]+)/\S*\w", r"\1", record.getMessage())  # signed, and long
+        self._console.say(f"  hub: {' '.join(text.split())}")
+
+
+@contextmanager
+def _told(console: Console) -> Iterator[None]:
+    """While the client works, its log goes to `console` instead of stderr."""
+    from huggingface_hub import hf_hub_download  # noqa: F401  (sets up its logger)
+
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.handlers
+    logger.handlers = [_Story(console)]
+    try:
+        yield
+    finally:
+        logger.handlers = before
