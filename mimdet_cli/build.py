@@ -10,10 +10,11 @@ from typing import Literal
 
 import torch
 
-from backbones.contract import CONTRACT_VERSION, Backbone, Padding
+from backbones.contract import Backbone, Level, Padding
 from heads.mask_rcnn import MaskRCNN
 from heads.settings import HeadSettings
 from mimdet_cli import plugins
+from mimdet_cli.backbone_class import backbone_class as backbone_class
 from mimdet_cli.data.coco import CocoSplit, find_split, load_split
 from mimdet_cli.data.loader import train_loader
 from mimdet_cli.data.sample import Batch
@@ -26,25 +27,6 @@ from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
 from mimdet_cli.recipe.load import ResolvedRecipe, validate_options, with_options
 from mimdet_cli.recipe.schema import Data, Recipe
-
-
-def backbone_class(name: str) -> type[Backbone]:
-    """The class behind a backbone's name, checked to keep this version of the contract."""
-    found = plugins.load(name)
-    if not (isinstance(found, type) and issubclass(found, Backbone)):
-        raise PluginError(
-            f"the backbone '{name}' is {found!r}, not a class derived from Backbone.",
-            where=f"entry point '{name}'",
-            fix="derive it from mimdet_cli.plugin_api.Backbone.",
-        )
-    if found.contract != CONTRACT_VERSION:
-        raise PluginError(
-            f"the backbone '{name}' keeps version {found.contract} of the contract, "
-            f"this mimdet needs {CONTRACT_VERSION}.",
-            where=f"entry point '{name}'",
-            fix="install a version of its package that matches.",
-        )
-    return found
 
 
 def complete(resolved: ResolvedRecipe) -> ResolvedRecipe:
@@ -67,6 +49,7 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     kind = backbone_class(recipe.backbone.name)
     seed_weights(recipe.seed)
     backbone = kind.from_options(kind.Options.model_validate(chosen))
+    _refuse_unfinished(backbone, recipe.backbone.name)
     refuse_large_images(recipe, backbone.padding)
     detector = MaskRCNN(
         backbone,
@@ -78,6 +61,21 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     )
     freeze(detector, recipe.train.freeze)
     return detector
+
+
+def _refuse_unfinished(backbone: Backbone, name: str) -> None:
+    """What the head is built from has to be known before the first forward pass."""
+    levels, padding = getattr(backbone, "levels", ()), getattr(backbone, "padding", None)
+    wrong = [] if isinstance(padding, Padding) else ["padding, a Padding"]
+    if not levels or not all(isinstance(level, Level) for level in levels):
+        wrong.append("levels, a tuple of Level")
+    if wrong:
+        claim = plugins.find(name)
+        raise PluginError(
+            f"the backbone '{name}' has not set its {' nor its '.join(wrong)}.",
+            where=f"{claim.value} of {claim.provider}",
+            fix="set them in its __init__.",
+        )
 
 
 def refuse_large_images(recipe: Recipe, padding: Padding) -> None:
@@ -167,13 +165,18 @@ def build_step(recipe: Recipe, steps: int, device: torch.device) -> Step:
 
 def read_split(data: Data, split: Literal["train", "val"], need_masks: bool) -> CocoSplit:
     """A split of the recipe's data, read and checked."""
+    return load_split(*find_data(data, split), need_masks=need_masks)
+
+
+def find_data(data: Data, split: Literal["train", "val"]) -> tuple[Path, Path]:
+    """Annotation file and image folder of a split of the recipe's data."""
     chosen = {
         "train": (data.train_annotations, data.train_images),
         "val": (data.val_annotations, data.val_images),
     }[split]
     annotations, images = (Path(path).expanduser() if path else None for path in chosen)
     root = Path(data.root).expanduser() if data.root else None
-    return load_split(*find_split(root, split, annotations, images), need_masks=need_masks)
+    return find_split(root, split, annotations, images)
 
 
 def step_batches(

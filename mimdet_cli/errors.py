@@ -74,3 +74,9 @@ class DivergedError(MimdetError):
     """A loss or a gradient that is not a finite number."""
 
     exit_code = 7
+
+
+class BusyError(MimdetError):
+    """Something that another process is at work on; try again later."""
+
+    exit_code = 75

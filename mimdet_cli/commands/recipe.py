@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimdet_cli import __version__
+from mimdet_cli import __version__, isolation, plugins
 from mimdet_cli.commands.options import (
     MARKUP,
     JsonOption,
@@ -19,6 +19,7 @@ from mimdet_cli.console import Console, align
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.recipe import catalog
+from mimdet_cli.recipe.backbone_schema import add_backbones
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
@@ -154,24 +155,45 @@ def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     epilog=examples(
         "mimdet recipe schema > recipe.schema.json",
         "mimdet recipe schema --backbone mimdet",
+        "mimdet recipe schema --all > recipe.schema.json",
     ),
 )
 def schema(
     backbone: Annotated[
         str | None, typer.Option(metavar="NAME", help="Add the options of this backbone.")
     ] = None,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Add the options of every backbone that `mimdet backbones ls` lists."
+        ),
+    ] = False,
 ) -> None:
     """Print the JSON schema of recipes, for editors and scripts."""
+    if every and backbone is not None:
+        raise RecipeError("--all and --backbone exclude each other.", fix="give one of them.")
     document = Recipe.model_json_schema()
     if backbone is not None:
-        from mimdet_cli.build import backbone_class
+        from mimdet_cli.backbone_class import backbone_class
 
-        options = backbone_class(backbone).Options.model_json_schema()
-        document["$defs"].update(options.pop("$defs", {}))
-        section = document["$defs"]["BackboneSection"]
-        section["properties"] = {"name": {"const": backbone}, **options["properties"]}
-        section["additionalProperties"] = False
+        add_backbones(document, {backbone: backbone_class(backbone).Options.model_json_schema()})
+    if every:
+        add_backbones(document, _installed_options())
     Console().result(document)
+
+
+def _installed_options() -> dict[str, dict[str, Any]]:
+    """Schemas of the options of every backbone that loads, by the name that recipes use."""
+    found = {}
+    for claim in plugins.claims():
+        if not claim.allowed:
+            continue
+        loaded = isolation.load_safely(claim)
+        if loaded.options is None:
+            Console().warn(f"{claim.full} is left out: {loaded.problem}")
+        else:
+            found[plugins.written(claim)] = loaded.options
+    return found
 
 
 def _schema_error(draft: Draft) -> MimdetError | None:
@@ -191,7 +213,7 @@ def _backbone_error(draft: Draft) -> MimdetError | None:
     name = options.pop("name", "mimdet")
     if not isinstance(name, str):
         return None
-    from mimdet_cli.build import backbone_class
+    from mimdet_cli.backbone_class import backbone_class
 
     try:
         check_options(backbone_class(name).Options, options, draft.origins)

@@ -23,8 +23,12 @@ def explain(
     origins: Mapping[str, Origin],
     *,
     prefix: str = "",
+    document: str = "a recipe",
 ) -> list[RecipeError]:
-    """All errors of `model` in the order of lines; its keys stand in the section `prefix`."""
+    """All errors of `model` in the order of lines; its keys stand in the section `prefix`.
+
+    `document` is what the keys belong to, in words.
+    """
     schema = model.model_json_schema()
 
     def place(details: ErrorDetails) -> tuple[str, int]:
@@ -32,18 +36,24 @@ def explain(
         return origin.source, origin.line or 0
 
     found = sorted(error.errors(), key=place)
-    return [_explain_one(details, schema, origins, prefix) for details in found]
+    return [_explain_one(details, schema, origins, prefix, document) for details in found]
 
 
 def _explain_one(
-    details: ErrorDetails, schema: Schema, origins: Mapping[str, Origin], prefix: str
+    details: ErrorDetails,
+    schema: Schema,
+    origins: Mapping[str, Origin],
+    prefix: str,
+    document: str,
 ) -> RecipeError:
     path = details["loc"]
     key = prefix + dotted(path)
     where = str(origin_of(key, origins))
     if details["type"] == "extra_forbidden":
         return RecipeError(
-            f"'{key}' is not a recipe key.", where=where, fix=nearest_key(key, schema, prefix)
+            f"'{key}' is not {document} key.",
+            where=where,
+            fix=nearest_key(key, schema, prefix, document),
         )
     if details["type"] == "missing":
         return RecipeError(f"'{key}' is not set.", where=where, fix=f"give {_say(schema, path)}.")
@@ -73,7 +83,7 @@ def origin_of(key: str, origins: Mapping[str, Origin]) -> Origin:
     return origins.get(key, DEFAULT)
 
 
-def nearest_key(key: str, schema: Schema, prefix: str) -> str:
+def nearest_key(key: str, schema: Schema, prefix: str, document: str = "a recipe") -> str:
     """What to write instead of the unknown `key`: a neighbour, or the same word elsewhere."""
     section, _, word = key.removeprefix(prefix).rpartition(".")
     known = list(keys_of(schema))
@@ -87,7 +97,7 @@ def nearest_key(key: str, schema: Schema, prefix: str) -> str:
         return f"did you mean '{prefix}{elsewhere[0]}'?"
     if near := get_close_matches(word, siblings, n=1):
         return f"did you mean '{near[0]}'?"
-    place = f"'{(prefix + section).rstrip('.')}'" if prefix + section else "a recipe"
+    place = f"'{(prefix + section).rstrip('.')}'" if prefix + section else document
     return f"{place} has the keys {', '.join(siblings)}." if siblings else "remove it."
 
 

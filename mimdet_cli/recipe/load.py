@@ -5,7 +5,7 @@ options of the backbone are checked later, by `validate_options`, when its class
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,8 +80,13 @@ def read_recipe(
     # A recipe is called as its file is, unless it says otherwise.
     named = Draft({"name": path.stem}, {"name": Origin(shown(path))}, path)
     draft = _merge(named, _read(path, (), shown(path)))
+    return with_overrides(draft, layers)
+
+
+def with_overrides(draft: Draft, layers: Iterable[Override]) -> Draft:
+    """The draft with `layers` on top, the last one uppermost."""
     for layer in layers:
-        draft = _merge(draft, Draft(layer.nested(), layer.origins(), path))
+        draft = _merge(draft, Draft(layer.nested(), layer.origins(), draft.source))
     return draft
 
 

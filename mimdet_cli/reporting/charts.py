@@ -28,15 +28,15 @@ def training_curves(metrics: Iterable[Record], path: Path) -> None:
     evals = [record for record in records if record["event"] == "eval"]
     figure = Figure(figsize=(12, 3.6), dpi=130, layout="constrained")
     loss, rate, ap = figure.subplots(1, 3, width_ratios=(1.35, 1, 1))
-    _panel(loss, "training loss", "step", filled=bool(train))
-    _panel(rate, "learning rate", "step", filled=bool(train))
-    _panel(ap, "AP on the val split", "step", filled=bool(evals))
+    panel(loss, "training loss", "step", filled=bool(train))
+    panel(rate, "learning rate", "step", filled=bool(train))
+    panel(ap, "AP on the val split", "step", filled=bool(evals))
     if train:
         _losses(loss, train)
         _rate(rate, train)
     if evals:
         _ap(ap, evals)
-    _save(figure, path)
+    save(figure, path)
 
 
 class PrecisionReport(Protocol):
@@ -63,7 +63,7 @@ def pr_curves(report: PrecisionReport, path: Path) -> None:
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
     for axes, (kind, lines) in zip(panels, curves.items(), strict=True):
         shown = {iou: line for iou, line in lines.items() if len(line)}
-        _panel(axes, f"{kind}: precision over recall", "recall", filled=bool(shown))
+        panel(axes, f"{kind}: precision over recall", "recall", filled=bool(shown))
         for colour, (iou, line) in zip(COLOURS, shown.items(), strict=False):
             recalls = np.linspace(0, 1, len(line))
             axes.plot(recalls, line, color=colour, linewidth=1.8, label=f"IoU {iou}")
@@ -71,7 +71,7 @@ def pr_curves(report: PrecisionReport, path: Path) -> None:
         if shown:
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
             _legend(axes)
-    _save(figure, path)
+    save(figure, path)
 
 
 def smooth(values: Numbers, window: int) -> Numbers:
@@ -84,6 +84,27 @@ def smooth(values: Numbers, window: int) -> Numbers:
     last = np.minimum(np.arange(len(values)) + half + 1, len(values))
     number = counts[last] - counts[first]
     return np.where(number > 0, (sums[last] - sums[first]) / np.maximum(number, 1), np.nan)
+
+
+def panel(axes: Axes, title: str, below: str, *, filled: bool) -> None:
+    """The common style; a panel that stays empty says so."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(below, fontsize=8, color=MUTED)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(labelsize=8, color=MUTED, labelcolor=MUTED, which="both")
+    axes.grid(visible=True, axis="y", color="#e4e4e7", linewidth=0.7)
+    axes.set_axisbelow(True)
+    if not filled:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "nothing measured", ha="center", va="center", color=MUTED, fontsize=9)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the PNG under another name first, so that a reader never sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    figure.savefig(part, format="png")
+    part.replace(path)
 
 
 def _losses(axes: Axes, train: Sequence[Record]) -> None:
@@ -138,26 +159,5 @@ def _column(values: Iterable[float | None]) -> Numbers:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _panel(axes: Axes, title: str, below: str, *, filled: bool) -> None:
-    """The common style; a panel that stays empty says so."""
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(below, fontsize=8, color=MUTED)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(labelsize=8, color=MUTED, labelcolor=MUTED, which="both")
-    axes.grid(visible=True, axis="y", color="#e4e4e7", linewidth=0.7)
-    axes.set_axisbelow(True)
-    if not filled:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "nothing measured", ha="center", va="center", color=MUTED, fontsize=9)
-
-
 def _legend(axes: Axes, columns: int = 1) -> None:
     axes.legend(fontsize=7.5, frameon=False, ncols=columns, labelcolor=INK, handlelength=1.4)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write the PNG under another name first, so that a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png")
-    part.replace(path)

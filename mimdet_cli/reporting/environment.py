@@ -3,16 +3,16 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import mimdet_cli
+from mimdet_cli.plugins import claims, written
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools", "Pillow")
-GROUP = "mimdet.backbones"
 
 
 def environment() -> dict[str, Any]:
@@ -44,11 +44,8 @@ def git_commit(checkout: Path) -> str | None:
 
 
 def plugins() -> dict[str, str]:
-    """Backbone entry points by name, each with the distribution and version that provides it."""
-    return {
-        point.name: f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)
-    }
+    """Usable backbones by name, each with the distribution and version that provides it."""
+    return {written(claim): claim.provider for claim in claims() if claim.allowed}
 
 
 def _git(checkout: Path, *words: str) -> str:

@@ -4,3 +4,14 @@
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `2,365 images`; `plural` where it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """`7 s`, `2 min 10 s`, `3 h 5 min`, `12 days`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{round(hours / 24):,} days"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -38,6 +38,7 @@ def test_help_does_not_import_torch(verb):
         ("recipe", "show", "base_50pct"),
         ("recipe", "schema"),
         ("zoo",),
+        ("backbones", "ls"),
         ("profile", "demo", "--size", "8x8"),
         ("train", "demo", "--set", "seed=x"),
     ],

@@ -62,7 +62,7 @@ def test_wheel_holds_the_packages_and_the_recipes_and_nothing_else(wheel):
     assert packed == recipes
     assert len(packed) >= 12
     kinds = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert kinds <= {".py", ".yaml", ".md", ".typed", ".json"}
+    assert kinds <= {".py", ".yaml", ".md", ".typed", ".json", ".tmpl"}
     assert not [name for name in names if re.search(r"(^|/)(tests?|examples|benchmarks)/", name)]
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from backbones.contract import Backbone
 from backbones.mimdet import MIMDet
 from mimdet_cli import build
 from mimdet_cli.build import (
@@ -40,13 +41,31 @@ def test_backbone_is_found_by_its_entry_point():
         (nn.Linear, "not a class derived from Backbone"),
         ("mimdet", "is 'mimdet', not a class"),
         (type("Old", (MIMDet,), {"contract": 0}), "keeps version 0 of the contract"),
+        (type("Half", (Backbone,), {"depth": 1}), "does not define depth_of, forward, from_opt"),
+        (type("Bare", (MIMDet,), {"Options": None}), "has no Options"),
     ],
 )
 def test_plugin_that_breaks_the_contract_is_refused(monkeypatch, found, what):
     monkeypatch.setattr(build.plugins, "load", lambda name: found)
     with pytest.raises(PluginError, match=what) as caught:
-        backbone_class("theirs")
-    assert caught.value.where == "entry point 'theirs'"
+        backbone_class("vitdet")
+    assert caught.value.where.startswith("backbones.vitdet:ViTDet of mimdet ")
+
+
+def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypatch):
+    class Unset(MIMDet):
+        def __init__(self, options):
+            super().__init__(options)
+            self.levels = ()
+            self.padding = None
+
+    recipe = tiny_recipe(tiny)
+    monkeypatch.setattr(build.plugins, "load", lambda name: Unset)
+    with pytest.raises(PluginError) as caught:
+        build_detector(recipe, 3)
+    assert caught.value.what == (
+        "the backbone 'mimdet' has not set its padding, a Padding nor its levels, a tuple of Level."
+    )
 
 
 def test_completed_recipe_holds_every_option_of_its_backbone(tiny):

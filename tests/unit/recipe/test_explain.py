@@ -45,7 +45,7 @@ def explained(tmp_path, monkeypatch, text: str, *overrides: str) -> list[MimdetE
             "init: {zzz: 3}",
             "'init.zzz' is not a recipe key.",
             1,
-            "'init' has the keys weights, format, more, allow_missing.",
+            "'init' has the keys checkpoint, weights, format, more, allow_missing, mix_families.",
         ),
         (
             "optimizer: {lr: fast}",
@@ -101,7 +101,8 @@ def explained(tmp_path, monkeypatch, text: str, *overrides: str) -> list[MimdetE
             "init: 3",
             "'init' cannot be 3.",
             1,
-            "give a section with the keys weights, format, more, allow_missing.",
+            "give a section with the keys checkpoint, weights, format, more, allow_missing, "
+            "mix_families.",
         ),
         (
             "train: {batch: 3}",

@@ -109,6 +109,9 @@ WITH: dict[str, dict[str, Any]] = {
 }
 """Settings of the same section in whose company a key has its effect."""
 
+PERMISSIONS = {"init.mix_families": "lifts a refusal of `weights.locate`, where it is tested"}
+"""Keys without a part of their own."""
+
 SAME_NUMBERS = {
     "synced": "a single process has no one to share batch statistics with",
     "calls": "activations are computed again instead of kept, which saves memory alone",
@@ -162,7 +165,12 @@ def enumerated(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, Any]]
 
 
 OPTIONS = {**SECTIONS, **{name: plugins.load(name).Options for name in BACKBONES}}
-CASES = [case for prefix, model in OPTIONS.items() for case in enumerated(prefix, model)]
+CASES = [
+    case
+    for prefix, model in OPTIONS.items()
+    for case in enumerated(prefix, model)
+    if case[0] not in PERMISSIONS
+]
 
 
 def recipe_of(section: str, settings: dict[str, Any]) -> Recipe:

@@ -1,0 +1,73 @@
+"""Parameters and multiply-accumulates of a recipe's detector, without computing anything."""
+
+import statistics
+from dataclasses import dataclass
+
+import torch
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import build_detector
+from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.jobs.profiling import PHOTOGRAPH
+from mimdet_cli.measure.flops import count_macs
+from mimdet_cli.measure.parameters import count_parameters
+from mimdet_cli.recipe.schema import BackboneSection, Recipe
+
+GIGA = 1e9
+POSITIVE = 4  # at most one in so many sampled proposals has a mask to learn
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Parameters, and 10^9 multiply-accumulates of one photograph in evaluation.
+
+    `gmacs` is None for a backbone that has to see values to run.
+    """
+
+    parameters: int
+    gmacs: float | None
+
+
+def count(recipe: Recipe, classes: int) -> Counts:
+    """Count the detector of a completed recipe."""
+    detector = _shapes(recipe, classes)
+    parameters = count_parameters(detector).total
+    try:
+        macs = count_macs(detector, EvalTransform(recipe.data).shape(*PHOTOGRAPH))
+    except RuntimeError:  # it looks at values, of which the meta device has none
+        return Counts(parameters, None)
+    return Counts(parameters, macs.total / GIGA)
+
+
+def training_gmacs(recipe: Recipe, classes: int) -> float | None:
+    """10^9 multiply-accumulates of one training image of the mean size, forwards."""
+    options = recipe.backbone.model_dump()
+    if "train_ratio" in options:
+        options["eval_ratio"] = options["train_ratio"]
+    section = BackboneSection.model_validate(options)
+    detector = _shapes(recipe.model_copy(update={"backbone": section}), classes)
+    regions = recipe.head.roi_batch
+    try:
+        macs = count_macs(detector, _training_size(recipe), regions, regions // POSITIVE)
+    except RuntimeError:
+        return None
+    return macs.total / GIGA
+
+
+def _shapes(recipe: Recipe, classes: int) -> MaskRCNN:
+    with torch.device("meta"):
+        return build_detector(recipe, classes)
+
+
+def _training_size(recipe: Recipe) -> tuple[int, int]:
+    """Height and width of a photograph in training."""
+    data = recipe.data
+    if data.jitter is not None:
+        return data.jitter.size, data.jitter.size
+    sides = {
+        "eval_short_side": round(statistics.mean(data.short_side)),
+        "eval_max_side": data.max_side,
+    }
+    height, width = EvalTransform(data.model_copy(update=sides)).shape(*PHOTOGRAPH)
+    largest = data.largest or max(height, width)
+    return min(height, largest), min(width, largest)

@@ -1,0 +1,38 @@
+"""The recipe of a run as it was trained, and the val split that it was scored on."""
+
+from functools import cache
+from pathlib import Path
+
+from mimdet_cli.ablation import own_data
+from mimdet_cli.ablation.differs import Split
+from mimdet_cli.ablation.layout import LAST, run_folder
+from mimdet_cli.ablation.records import AblationRecord
+from mimdet_cli.data.coco import find_split
+from mimdet_cli.evaluation.annotation_file import read_annotations
+from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
+
+RECIPE = "recipe.yaml"
+
+
+@cache
+def recipe_of(out: Path, name: str) -> ResolvedRecipe:
+    """The completed recipe of a trained run."""
+    return load_recipe(run_folder(out, name) / LAST / RECIPE)
+
+
+def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) -> Split:
+    """The val split of a run, in `data` if that is given."""
+    section = recipe_of(out, name).recipe.data
+    if data is None and record.data == own_data.IDENTITY:
+        data = own_data.folder_in(out)
+    root = data or (Path(section.root).expanduser() if section.root else None)
+    files = (section.val_annotations, section.val_images)
+    annotations, images = (Path(path).expanduser() if path else None for path in files)
+    found, _ = find_split(root, "val", annotations, images)
+    return _split(found, root.name if root else found.parent.name)
+
+
+@cache
+def _split(annotations: Path, name: str) -> Split:
+    content = read_annotations(annotations)
+    return Split(annotations, name, len(content["images"]), len(content["categories"]))

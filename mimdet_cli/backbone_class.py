@@ -1,0 +1,45 @@
+"""The class behind a backbone's name, checked to keep the contract; without the rest of `build`."""
+
+from textwrap import shorten
+from typing import Any
+
+from backbones.contract import CONTRACT_VERSION, Backbone, BackboneOptions
+from mimdet_cli import plugins
+from mimdet_cli.errors import PluginError
+
+
+def backbone_class(name: str) -> type[Backbone]:
+    """The class behind a backbone's name, checked to keep this version of the contract."""
+    found = plugins.load(name)
+    wrong = _breach(found)
+    if wrong is not None:
+        claim = plugins.find(name)
+        what, fix = wrong
+        raise PluginError(
+            f"the backbone '{name}' {what}", where=f"{claim.value} of {claim.provider}", fix=fix
+        )
+    return found
+
+
+def _breach(found: Any) -> tuple[str, str] | None:
+    """What keeps the object behind an entry point from being a backbone, and what mends it."""
+    if not (isinstance(found, type) and issubclass(found, Backbone)):
+        return (
+            f"is {shorten(repr(found), 80)}, not a class derived from Backbone.",
+            "derive it from mimdet_cli.plugin_api.Backbone.",
+        )
+    if found.contract != CONTRACT_VERSION:
+        return (
+            f"keeps version {found.contract} of the contract, this mimdet needs "
+            f"{CONTRACT_VERSION}.",
+            "install a version of its package that matches.",
+        )
+    if missing := sorted(found.__abstractmethods__):
+        return f"does not define {', '.join(missing)}.", "every backbone has to define these."
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, BackboneOptions)):
+        return (
+            "has no Options.",
+            "give it a class derived from mimdet_cli.plugin_api.BackboneOptions.",
+        )
+    return None

@@ -1,0 +1,173 @@
+"""`mimdet backbones`: list, write and check backbones, ours and third parties'."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimdet_cli import isolation, plugins
+from mimdet_cli.commands.options import MARKUP, JsonOption, examples
+from mimdet_cli.console import Console
+from mimdet_cli.plugins import Claim
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=MARKUP,
+    epilog=examples(
+        "mimdet backbones ls --load",
+        "mimdet backbones new my_net",
+        "mimdet backbones check my_net",
+    ),
+)
+
+
+@app.callback()
+def backbones() -> None:
+    """List, write and check backbones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One declared backbone. `write` is what a recipe's `backbone.name` has to say for it.
+
+    `state` is listed, switched off, loads or broken; `reason` and `where` say what is broken.
+    """
+
+    name: str
+    write: str
+    distribution: str
+    version: str
+    value: str
+    state: str
+    reason: str | None = None
+    where: str | None = None
+
+
+@app.command(
+    "ls",
+    epilog=examples(
+        "mimdet backbones ls", "mimdet backbones ls --load", "mimdet backbones ls --json"
+    ),
+)
+def ls(
+    load: Annotated[
+        bool,
+        typer.Option(
+            "--load",
+            help="Load each one as well, a third party's in a process of its own; what is "
+            "broken is a row of the list, not an error.",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="S", min=1, help="With --load: seconds that loading one may take."),
+    ] = isolation.TIMEOUT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """List the installed backbones with their distributions; nothing is imported for it."""
+    console = Console()
+    found = plugins.claims()
+    rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
+    if as_json:
+        console.result(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        console.table(
+            ("name", "distribution", "version", "class", "state"),
+            [(r.write, r.distribution, r.version, r.value, _state(r)) for r in rows],
+        )
+    for warning in _warnings(found):
+        console.warn(warning)
+
+
+@app.command("new", epilog=examples("mimdet backbones new my_net", "pip install -e mimdet-my-net"))
+def new(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the backbone, like my_net or my-net.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to make; mimdet-NAME in this folder if absent."),
+    ] = None,
+) -> None:
+    """Write a package with a backbone of its own, ready to be installed, tested and trained."""
+    from mimdet_cli.scaffold.package import write_package
+
+    package = write_package(name, out)
+    console = Console()
+    for file in package.files:
+        console.say(f"wrote {file}")
+    console.say(f"next: pip install --no-build-isolation -e {package.folder}")
+    console.say(f"      mimdet backbones check {package.name}")
+    console.result(str(package.folder))
+
+
+@app.command(
+    "check",
+    epilog=examples(
+        "mimdet backbones check vitdet",
+        "mimdet backbones check my_net --set depth=4 --json",
+    ),
+)
+def check(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Backbone, as `mimdet backbones ls` writes it.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every promise of a backbone on this machine's CPU, at its tiny size."""
+    from mimdet_cli.conformance.check import check as check_promises
+
+    report = check_promises(name, overrides or [])
+    Console().result(report.to_json() if as_json else report.lines())
+    error = report.error()
+    if error is not None:
+        raise error
+
+
+def _row(claim: Claim, timeout_s: float | None) -> Row:
+    """The row of `claim`, which is loaded where there is a time for it."""
+    told = (
+        claim.name, plugins.written(claim), claim.distribution, claim.version, claim.value
+    )  # fmt: skip
+    if not claim.allowed:
+        return Row(*told, "switched off")
+    if timeout_s is None:
+        return Row(*told, "listed")
+    loaded = isolation.load_safely(claim, timeout_s)
+    if loaded.options is None:
+        return Row(*told, "broken", loaded.problem, loaded.where or None)
+    return Row(*told, "loads")
+
+
+def _state(row: Row) -> str:
+    if row.state != "broken":
+        return row.state
+    return f"broken: {row.reason}" + (f" ({row.where})" if row.where else "")
+
+
+def _warnings(found: list[Claim]) -> list[str]:
+    """Names that more than one distribution claims, and allowed ones that bring nothing."""
+    told = []
+    for name in dict.fromkeys(claim.name for claim in found):
+        same = [claim for claim in found if claim.name == name and claim.allowed]
+        if len(same) < 2:
+            continue
+        if same[0].ours:
+            told += [plugins.hidden(claim) for claim in same[1:]]
+            continue
+        told.append(
+            f"'{name}' is claimed by {' and '.join(claim.provider for claim in same)}: write "
+            f"{' or '.join(claim.full for claim in same)}."
+        )
+    known = {plugins.canonical(claim.distribution) for claim in found}
+    strangers = sorted((plugins.chosen_distributions() or frozenset()) - known)
+    return told + [
+        f"{plugins.SWITCH} names '{stranger}', which is not installed or brings no backbone."
+        for stranger in strangers
+    ]

@@ -1,0 +1,1 @@
+"""A package with a new backbone in it, written from `templates/`."""

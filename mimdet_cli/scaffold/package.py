@@ -1,0 +1,100 @@
+"""Write the files of a new backbone's package: project, module, test, recipe, README."""
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from mimdet_cli import __version__, plugins
+from mimdet_cli.errors import RecipeError, ResourceError
+
+NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+FILES = {
+    "pyproject.toml": "pyproject.toml.tmpl",
+    "README.md": "README.md.tmpl",
+    "recipe.yaml": "recipe.yaml.tmpl",
+    "src/{{module}}.py": "backbone.py.tmpl",
+    "tests/test_{{name}}.py": "test_backbone.py.tmpl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What was written, and the name that recipes use for the backbone in it."""
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def write_package(wanted: str, out: Path | None) -> Package:
+    """Write the package of the backbone `wanted` into `out`, or into `mimdet-NAME`."""
+    words = _words_for(wanted)
+    _refuse_taken(words)
+    folder = out or Path(words["distribution"])
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise RecipeError(
+            "the package's folder exists and is not empty.",
+            where=str(folder),
+            fix="give another one with --out.",
+        )
+    files = []
+    for path, template in FILES.items():
+        file = folder / _filled(path, words)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(_filled(_template(template), words), encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(
+                f"the package cannot be written: {error.strerror}.",
+                where=str(file),
+                fix="give another folder with --out.",
+            ) from error
+        files.append(file)
+    return Package(words["name"], folder, tuple(files))
+
+
+def _words_for(wanted: str) -> dict[str, str]:
+    """What stands for each `{{word}}` of the templates."""
+    if not NAME.fullmatch(wanted):
+        raise RecipeError(
+            f"'{wanted}' cannot be the name of a backbone.",
+            where="NAME",
+            fix="use small letters, digits, and single - or _ between them, a letter first: "
+            "my_net.",
+        )
+    name = wanted.replace("-", "_").removeprefix("mimdet_")
+    return {
+        "name": name,
+        "distribution": f"mimdet-{name.replace('_', '-')}",
+        "module": f"mimdet_{name}",
+        "Class": "".join(part.capitalize() for part in name.split("_")),
+        "version": __version__,
+    }
+
+
+def _refuse_taken(words: dict[str, str]) -> None:
+    """Raise where the name would be claimed twice, or hide a module or an import."""
+    name, module = words["name"], words["module"]
+    owners = [claim.provider for claim in plugins.claims() if claim.name == name]
+    imported = re.findall(rf"\b{words['Class']}\b", _template("backbone.py.tmpl"))
+    if owners:
+        what = f"the backbone name '{name}' is taken by {' and '.join(owners)}."
+    elif find_spec(module) is not None:
+        what = f"there is a module called '{module}' already."
+    elif imported:
+        what = f"the class would be called '{words['Class']}', as something that it imports."
+    else:
+        return
+    raise RecipeError(what, where="NAME", fix="choose another name.")
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace("{{" + word + "}}", value)
+    return text
