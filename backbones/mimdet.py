@@ -328,7 +328,7 @@ class MIMDet(Backbone):
         """The order of each image's tokens, (B, N), None where all are kept; how many are kept."""
         ratio = self.options.train_ratio if self.training else self.options.eval_ratio
         grid = self.options.sampling == "grid"
-        pattern = grid_pattern(h, w, ratio) if grid else None
+        pattern = grid_pattern(h, w, ratio) if grid and ratio < 1 else None
         keep = kept_count(h * w, ratio) if pattern is None else int(pattern.sum())
         if keep == h * w:
             return None, keep

@@ -1,10 +1,28 @@
 """The names promised to third-party backbones; everything else in mimdet may move.
 
-A backbone subclasses `Backbone`, keeps its promises, and is declared in its own `pyproject.toml`:
+A backbone subclasses `Backbone`, and is declared in its own `pyproject.toml`:
 
     [project.entry-points."mimdet.backbones"]
     my-backbone = "my_package:MyBackbone"
+
+What it promises is checked by `mimdet backbones check my-backbone`, and in its package's tests,
+each promise a test of its own:
+
+    import pytest
+    from mimdet_cli.plugin_api import promises
+    from my_package import MyBackbone
+
+    @pytest.mark.parametrize("promise", promises())
+    def test_my_backbone_keeps(promise):
+        promise.check(MyBackbone)  # or promise.check(MyBackbone, {"depth": 4})
+
+`CONTRACT_VERSION` is the version of all of this: of the base class, of what the head and the
+optimizer read off it, and of the names below. It rises when a backbone that kept its promises no
+longer would; names may be added without that. A backbone of another version is refused by name.
 """
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from backbones.contract import (
     CONTRACT_VERSION,
@@ -15,9 +33,14 @@ from backbones.contract import (
     ParameterRule,
     Rate,
 )
-from backbones.key_maps.rename import Drop, KeyMap
+from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
 from backbones.layers.fpn import FPN
+from backbones.layers.norm import Norm
 from backbones.layers.simple_pyramid import SimplePyramid
+
+if TYPE_CHECKING:
+    from mimdet_cli.conformance.promise import Promise
+    from mimdet_cli.conformance.report import Report
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -27,8 +50,34 @@ __all__ = [
     "Drop",
     "KeyMap",
     "Level",
+    "Norm",
     "Padding",
     "ParameterRule",
     "Rate",
+    "Rule",
     "SimplePyramid",
+    "Stack",
+    "Trim",
+    "check_backbone",
+    "promises",
 ]
+
+
+def promises() -> "tuple[Promise, ...]":
+    """What every backbone promises; `promise.check(MyBackbone)` raises AssertionError if it breaks.
+
+    Each has a `name`, a `sentence` and a `fix`.
+    """
+    from mimdet_cli.conformance.promises import PROMISES  # the head loads here
+
+    return PROMISES
+
+
+def check_backbone(kind: type[Backbone], options: Mapping[str, Any] | None = None) -> "Report":
+    """All promises at once: the report has `kept`, `broken`, `lines()` and `to_json()`.
+
+    `options` stand above those of `kind.tiny`; RecipeError if they are wrong.
+    """
+    from mimdet_cli.conformance.check import check_backbone as check
+
+    return check(kind, options)

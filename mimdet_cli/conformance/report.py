@@ -1,0 +1,98 @@
+"""What a check found, for a person and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mimdet_cli.conformance.promise import Outcome, Status
+from mimdet_cli.errors import PluginError
+
+WORDS: dict[Status, str] = {"kept": "ok", "broken": "FAILED", "unclear": "unclear"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of every promise of one backbone, at the options that were checked.
+
+    `options` is None where there are none to speak of; `is_tiny` says that they are those of
+    `Backbone.tiny`.
+    """
+
+    backbone: str
+    source: str
+    options: Mapping[str, Any] | None
+    is_tiny: bool
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def broken(self) -> list[str]:
+        """Names of the broken promises."""
+        return [one.promise.name for one in self.outcomes if one.status == "broken"]
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise is kept."""
+        return all(one.status == "kept" for one in self.outcomes)
+
+    def error(self) -> PluginError | None:
+        """What the command ends with, exit code 5; None if every promise is kept."""
+        if self.kept:
+            return None
+        count = f"{len(self.broken)} of {len(self.outcomes)} promises"
+        return PluginError(
+            f"the backbone '{self.backbone}' breaks {count}: {', '.join(self.broken)}.",
+            where=self.source,
+            fix=self._first_fix(),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Times in seconds; `broken` are the findings of each promise."""
+        return {
+            "backbone": self.backbone,
+            "source": self.source,
+            "options": None if self.options is None else dict(self.options),
+            "tiny": self.is_tiny,
+            "kept": self.kept,
+            "promises": [
+                {
+                    "name": one.promise.name,
+                    "sentence": one.promise.sentence,
+                    "status": one.status,
+                    "measured": one.verdict.measured or None,
+                    "broken": list(one.verdict.broken),
+                    "because": one.because,
+                    "fix": one.promise.fix if one.status == "broken" else None,
+                    "seconds": round(one.seconds, 3),
+                }
+                for one in self.outcomes
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """A line per promise; below a broken one its numbers and what mends it."""
+        seconds = sum(one.seconds for one in self.outcomes)
+        kept = sum(one.status == "kept" for one in self.outcomes)
+        told = [line for one in self.outcomes for line in _told(one)]
+        size = {True: ", at its tiny size", False: ", at the options given or its defaults"}
+        shown = size[self.is_tiny] if self.options is not None else ""
+        return [
+            f"{self.backbone} ({self.source}){shown}",
+            "",
+            *told,
+            "",
+            f"{kept} of {len(self.outcomes)} promises kept, {seconds:.1f} s",
+        ]
+
+    def _first_fix(self) -> str:
+        return next(one.promise.fix for one in self.outcomes if one.status == "broken")
+
+
+def _told(outcome: Outcome) -> list[str]:
+    promise, verdict = outcome.promise, outcome.verdict
+    line = f"{WORDS[outcome.status]:<8} {promise.name:<12} {promise.sentence}"
+    if outcome.status == "kept":
+        return [f"{line} ({verdict.measured})"]
+    findings = [f"{'':21} {one}" for one in verdict.broken]
+    if outcome.because is not None:
+        return [f"{line}: not to be told before '{outcome.because}' is kept", *findings]
+    return [line, *findings, f"{'':21} fix: {promise.fix}"]
