@@ -19,7 +19,7 @@ start at 0. Stochastic depth rises over the blocks in Uni-Perceiver's too, upstr
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -35,14 +35,14 @@ from backbones.key_maps.uni_perceiver import uni_perceiver
 from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
 from backbones.layers.adapter import (
     AdapterSettings,
-    Addition,
     AttentionName,
-    Exchange,
     Interaction,
+    Part,
     Spatial,
     block_groups,
     grid_of,
     resized,
+    surroundings,
     to_maps,
     unfit_groups,
 )
@@ -55,9 +55,8 @@ from backbones.layers.block import (
     unfit_blocks,
     unfit_heads,
 )
-from backbones.layers.conv_neck import ConvNeck
+from backbones.layers.conv_neck import NeckName, mmdet_neck
 from backbones.layers.deconv_pyramid import DeconvPyramid
-from backbones.layers.fpn import FPN
 from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
@@ -94,7 +93,7 @@ class ViTAdapterOptions(BackboneOptions):
     """Side of the table of absolute positions, if any; it is resized to each image's grid."""
     conv_width: Annotated[int, Field(ge=1)] = 64
     """Width of the spatial prior module's stem."""
-    parts: Literal["spm", "injector", "extractor"] = "extractor"
+    parts: Part = "extractor"
     """The adapter up to this part: spatial prior alone, with injectors, or whole (Table 6)."""
     interactions: Annotated[int, Field(ge=0)] = 4
     """Groups of blocks that meet the adapter; 0 leaves the plain ViT baseline (Table 6)."""
@@ -114,7 +113,7 @@ class ViTAdapterOptions(BackboneOptions):
     """Hidden width of an extractor's feed-forward, as a share; 0 leaves the feed-forward out."""
     add_vit_feature: bool = True
     """Add the ViT's last tokens, resized, to all four maps."""
-    neck: Literal["fpn", "conv"] = "fpn"
+    neck: NeckName = "fpn"
     """From the four maps to the pyramid: an FPN, or a 1x1 convolution and ReLU on each."""
     channels: Annotated[int, Field(ge=1)] = 256
     """Width of the pyramid."""
@@ -167,9 +166,8 @@ class ViTAdapterOptions(BackboneOptions):
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
     """The transformer's blocks, in windows but for the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
-    windows = [
-        options.global_window if i in whole else options.window for i in range(options.depth)
-    ]
+    wide, narrow = options.global_window, options.window
+    windows = [wide if i in whole else narrow for i in range(options.depth)]
     rates = drop_rates(options.drop_path, options.depth)
     sizes = (options.width, options.heads, windows, rates)
     return encoder_blocks(options.encoder, *sizes, options.layer_scale)
@@ -177,9 +175,6 @@ def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
 
 def interactions(options: ViTAdapterOptions) -> nn.ModuleList:
     """What stands around each group of blocks."""
-    count = options.interactions
-    if options.parts == "spm":
-        return nn.ModuleList(Addition() for _ in range(count))
     settings = AdapterSettings(
         width=options.width,
         inner=options.inner,
@@ -190,23 +185,7 @@ def interactions(options: ViTAdapterOptions) -> nn.ModuleList:
         drop_path=options.drop_path,
         recompute=options.checkpoint_activations,
     )
-    extractors = [0] * count
-    if options.parts == "extractor":
-        extractors = [1] * (count - 1) + [1 + options.extra_extractors] * (count > 0)
-    return nn.ModuleList(Exchange(settings, number) for number in extractors)
-
-
-def make_neck(options: ViTAdapterOptions) -> nn.Module:
-    """From four maps of token width to the pyramid, with mmdetection's initial values."""
-    inputs = [options.width] * 4
-    if options.neck == "conv":
-        neck: nn.Module = ConvNeck(inputs, options.channels)
-    else:
-        neck = FPN(inputs, options.channels, options.fpn_norm)
-    for module in neck.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight)
-    return neck
+    return surroundings(settings, options.parts, options.interactions, options.extra_extractors)
 
 
 class ViTAdapter(Backbone):
@@ -236,7 +215,7 @@ class ViTAdapter(Backbone):
             initialise_conv(self.up)
         else:
             self.pyramid = DeconvPyramid(width).apply(initialise_conv)
-        self.neck = make_neck(options)
+        self.neck = mmdet_neck(options.neck, width, options.channels, options.fpn_norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
 
     @classmethod
@@ -267,7 +246,7 @@ class ViTAdapter(Backbone):
         if not self.options.decay_exceptions:
             return (ParameterRule(vit, rate="pretrained"),)
         exempt = (
-            r"pos_embed|level_embed|input_norm\..*|norms\..*|pyramid\.norms\..*|blocks\.\d+\.norm\d\..*"
+            r"pos_embed|level_embed|(pyramid\.)?norms\..*|input_norm\..*|blocks\.\d+\.norm\d\..*"
             r"|interactions\..*_norm\..*|.*\.bias"
         )
         return (
@@ -357,10 +336,9 @@ class ViTAdapter(Backbone):
 
     def run(self, group: range, tokens: Tensor, outputs: list[Tensor]) -> Tensor:
         """Tokens through the blocks of `group`; each one's output joins `outputs`."""
+        recompute = self.options.checkpoint_activations
         for i in group:
-            tokens = apply_block(
-                self.blocks[i], tokens, recompute=self.options.checkpoint_activations
-            )
+            tokens = apply_block(self.blocks[i], tokens, recompute=recompute)
             outputs.append(tokens)
         return tokens
 

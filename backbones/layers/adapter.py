@@ -27,6 +27,8 @@ from backbones.layers.deform_attention import DeformableAttention, Grid
 from backbones.layers.spatial_prior import initialise_conv
 
 AttentionName = Literal["deformable", "global", "cswin", "pale"]
+Part = Literal["spm", "injector", "extractor"]
+"""The adapter up to this part (Table 6)."""
 NORM_EPS = 1e-6
 
 
@@ -185,6 +187,18 @@ class Exchange(Interaction):
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(module, *arguments, use_reentrant=False)
         return module(*arguments)
+
+
+def surroundings(
+    settings: AdapterSettings, part: Part, count: int, extra_extractors: int
+) -> nn.ModuleList:
+    """What stands around each of `count` groups of blocks, for an adapter up to `part`."""
+    if part == "spm":
+        return nn.ModuleList(Addition() for _ in range(count))
+    extractors = [0] * count
+    if part == "extractor":
+        extractors = [1] * (count - 1) + [1 + extra_extractors] * (count > 0)
+    return nn.ModuleList(Exchange(settings, number) for number in extractors)
 
 
 def block_groups(depth: int, count: int, ends: Sequence[int] | None) -> list[range]:
