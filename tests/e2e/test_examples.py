@@ -56,13 +56,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "site"
 
 
-@pytest.fixture(scope="module")
-def mimdet(site, tmp_path_factory):
-    """Run the command in a folder of its own, with the packages on the import path."""
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+@pytest.fixture
+def installed(site, mimdet, monkeypatch):
+    """Run the command in this process, with both packages on the import path; what it printed."""
+    monkeypatch.syspath_prepend(site)
 
     def call(*words: object) -> str:
-        done = run(sys.executable, "-m", "mimdet_cli", *words, cwd=elsewhere, PYTHONPATH=str(site))
+        outcome = mimdet(*words)
+        assert outcome.code == 0, outcome.err
+        return outcome.out
+
+    return call
+
+
+@pytest.fixture
+def command(site, tmp_path):
+    """The same in a process of its own, started in another folder."""
+
+    def call(*words: object) -> str:
+        done = run(sys.executable, "-m", "mimdet_cli", *words, cwd=tmp_path, PYTHONPATH=str(site))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -70,7 +82,7 @@ def mimdet(site, tmp_path_factory):
 
 
 def imported_by(file: Path) -> set[str]:
-    """Modules that a file imports, those of its own package and of the standard library left out."""
+    """Modules that a file imports, but its own package and the standard library."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -92,8 +104,8 @@ def test_examples_import_nothing_of_mimdet_but_the_plugin_api():
     assert {file: names - ALLOWED for file, names in used.items() if names - ALLOWED} == {}
 
 
-def test_examples_are_listed_with_their_distributions_and_load_apart(mimdet):
-    rows = {row["name"]: row for row in json.loads(mimdet("backbones", "ls", "--load", "--json"))}
+def test_examples_are_listed_with_their_distributions_and_load_apart(command):
+    rows = {row["name"]: row for row in json.loads(command("backbones", "ls", "--load", "--json"))}
     for name, distribution in (("resnet_fpn", "mimdet-resnet"), ("plain_vit", "mimdet-plain-vit")):
         row = rows[name]
         found = (row["distribution"], row["version"], row["state"])
@@ -101,47 +113,47 @@ def test_examples_are_listed_with_their_distributions_and_load_apart(mimdet):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_installed_example_keeps_every_promise(mimdet, name):
-    report = json.loads(mimdet("backbones", "check", name, "--json"))
+def test_installed_example_keeps_every_promise(installed, name):
+    report = json.loads(installed("backbones", "check", name, "--json"))
     assert [one["status"] for one in report["promises"]] == ["kept"] * PROMISES
     assert report["tiny"]
 
 
-def test_options_of_the_examples_are_in_the_schema_with_their_meaning(mimdet):
-    document = json.loads(mimdet("recipe", "schema", "--backbone", "plain_vit"))
+def test_options_of_the_examples_are_in_the_schema_with_their_meaning(installed):
+    document = json.loads(installed("recipe", "schema", "--backbone", "plain_vit"))
     options = document["$defs"]["BackboneSection"]["properties"]
     assert list(options)[:4] == ["name", "model", "width", "depth"]
     assert options["window"]["description"].startswith("Side in tokens of the windows")
-    document = json.loads(mimdet("recipe", "schema", "--backbone", "resnet_fpn"))
+    document = json.loads(installed("recipe", "schema", "--backbone", "resnet_fpn"))
     assert document["$defs"]["BackboneSection"]["properties"]["depth"]["enum"] == [18, 34, 50, 101]
 
 
-def test_every_recipe_of_the_examples_is_valid(mimdet):
+def test_every_recipe_of_the_examples_is_valid(installed):
     recipes = sorted(EXAMPLES.glob("*/recipes/*.yaml"))
     assert len(recipes) >= 5
     for recipe in recipes:
-        assert mimdet("recipe", "check", recipe) == f"{recipe}: valid\n"
+        assert installed("recipe", "check", recipe) == f"{recipe}: valid\n"
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_short_training_on_generated_shapes_lowers_the_loss_and_is_scored(
-    mimdet, shapes, tmp_path, name
+    installed, command, shapes, tmp_path, name
 ):
     out = tmp_path / "run"
     sets = [word for one in SHORT for word in ("--set", one)]
-    mimdet("train", EXAMPLES / RECIPES[name], "--data", shapes, "--out", out, *sets)
+    command("train", EXAMPLES / RECIPES[name], "--data", shapes, "--out", out, *sets)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
     assert len(losses) == 8
     assert sum(losses[-3:]) < 0.95 * sum(losses[:3])
-    assert "box AP" in mimdet("eval", out)
+    assert "box AP" in installed("eval", out)
     assert json.loads((out / "plugin.json").read_text())["name"] == name
 
 
-def test_examples_are_rows_of_an_ablation_they_are_added_to(mimdet):
+def test_examples_are_rows_of_an_ablation_they_are_added_to(installed):
     words = ("ablate", "cascade", "--base", "demo", "--plan")
     added = [word for name in RECIPES for word in ("--add", name)]
-    plan = mimdet(*words, *added)
+    plan = installed(*words, *added)
     for name in RECIPES:
         assert re.search(rf"^{name} +1 to do", plan, flags=re.MULTILINE)
 
@@ -149,10 +161,11 @@ def test_examples_are_rows_of_an_ablation_they_are_added_to(mimdet):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", RECIPES)
-def test_demo_recipe_of_an_example_learns_the_generated_shapes(mimdet, tmp_path, name):
+def test_demo_recipe_of_an_example_learns_the_generated_shapes(command, tmp_path, name, capfd):
     data, out = tmp_path / "shapes", tmp_path / "run"
-    mimdet("data", "demo", data)
-    report = mimdet("train", EXAMPLES / RECIPES[name], "--data", data, "--out", out, "--json")
+    command("data", "demo", data)
+    report = command("train", EXAMPLES / RECIPES[name], "--data", data, "--out", out, "--json")
     found = json.loads(report)["ap"]["box"]["AP"]
-    print(f"{name}: box AP {found:.1f}")
+    with capfd.disabled():
+        sys.stdout.write(f"\n{name}: box AP {found:.1f}\n")
     assert found > LEAST_AP[name]

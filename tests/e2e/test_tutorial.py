@@ -1,0 +1,185 @@
+"""The tutorial of `backbones/README.md`, followed to the letter in an empty folder.
+
+Its `bash` blocks run in order, its files are written, its `diff` blocks are applied to the module.
+Two things differ from what a reader does: the environment sees this one's packages and not the
+network, and data and training are made short, by the words in `SHORTER`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path(__file__).resolve().parents[2] / "backbones" / "README.md"
+NOT_RUN = "<!-- not run by the test -->\n"
+BLOCK = re.compile(rf"({re.escape(NOT_RUN)})?```(\w+)(?: file=(\S+))?\n(.*?)```", re.DOTALL)
+MODULE = Path("mimdet-my-net/src/mimdet_my_net.py")
+SHORTER = {
+    ("data", "demo"): ["--train", "8", "--val", "4"],
+    ("train",): ["--set", "train.steps=2", "--set", "train.evals=1", "--set", "train.batch=2"],
+}
+LAUNCHER = """\
+#!{python}
+import sys
+from runpy import run_module
+
+for words, more in {shorter}.items():
+    if sys.argv[1 : 1 + len(words)] == list(words):
+        sys.argv += more
+sys.argv[0] = {module!r}
+run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+BAD = {
+    "No module named 'flash'": "import flash\n",
+    "SyntaxError": "class MyNet\n",
+    "SystemExit": "import sys\nsys.exit(0)\n",
+    "has no attribute": "",
+    "not a class": "MyNet = 1\n",
+    "keeps version 0": "from mimdet_cli.plugin_api import Backbone\n"
+    "class MyNet(Backbone):\n    contract = 0\n",
+    "called 'my_nett'": "",
+    "claimed twice": "",
+    "switched off": "",
+}
+"""A part of each row of the table of errors, and a module that is wrong in this way."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One block: what kind it is, the file that it is, if any, and its text."""
+
+    kind: str
+    file: str | None
+    text: str
+
+
+def steps() -> list[Step]:
+    """The blocks that are followed, in order."""
+    found = BLOCK.findall(TUTORIAL.read_text())
+    return [Step(kind, file or None, text) for skipped, kind, file, text in found if not skipped]
+
+
+def apply(diff: str, file: Path) -> None:
+    """Put the lines with a plus in place of those with a minus; the others say where."""
+    lines = diff.splitlines()
+    before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
+    after = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "-")
+    text = file.read_text()
+    assert text.count(before) == 1, f"no place for\n{diff}"
+    file.write_text(text.replace(before, after))
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """Run a `bash` block in the reader's folder; its output, with the errors."""
+    root = tmp_path_factory.mktemp("tutorial")
+    folder, home = root / "folder", root / "venv"
+    folder.mkdir()
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
+    packages = sysconfig.get_path("purelib")
+    (site / "parent.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
+    for name, module in (("mimdet", "mimdet_cli"), ("pip", "pip"), ("pytest", "pytest")):
+        shorter = SHORTER if name == "mimdet" else {}
+        program = home / "bin" / name
+        program.write_text(LAUNCHER.format(python=python, shorter=shorter, module=module))
+        program.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "MIMDET_WEIGHTS": str(root / "weights"),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    environment.pop("MIMDET_PLUGINS", None)
+
+    def run(script: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}"
+        return done.stdout
+
+    run.folder = folder
+    return run
+
+
+def test_every_step_of_the_tutorial_works_as_it_is_written(shell):
+    told = ""
+    followed = [step for step in steps() if step.kind in ("bash", "diff") or step.file]
+    assert len(followed) >= 14
+    for step in followed:
+        if step.kind == "bash":
+            told += shell(step.text)
+        elif step.kind == "diff":
+            apply(step.text, shell.folder / MODULE)
+        else:
+            (shell.folder / step.file).write_text(step.text)
+    for said in (
+        "my_net       mimdet-my-net",
+        "17 of 17 promises kept",
+        '"description": "Side of the convolution in every block."',
+        "100.0 % of the",
+        "the student is fine-tuned",
+        "kernel=7",
+        "passed",
+    ):
+        assert said in told
+    assert list((shell.folder / "dist").glob("mimdet_my_net-0.1.0-*.whl"))
+
+
+def test_wrong_option_is_refused_with_the_words_of_the_tutorial(shell):
+    (console,) = (step.text for step in steps() if step.kind == "console")
+    command, _, expected = console.partition("\n")
+    (shell.folder / "wrong.yaml").write_text("backbone:\n  name: my_net\n  kernel: 4\n")
+    said = shell(f"{command.removeprefix('$ ')} || test $? = 2")
+    assert said == expected
+
+
+def claim(folder: Path, distribution: str, version: str, name: str) -> None:
+    """What pip leaves of a package with a backbone: its entry point."""
+    info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Name: {distribution}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[mimdet.backbones]\n{name} = mimdet_my_net:MyNet\n")
+
+
+@pytest.mark.parametrize("part", BAD)
+def test_broken_package_is_told_in_the_words_of_the_table(mimdet, tmp_path, monkeypatch, part):
+    table = TUTORIAL.read_text().partition("| the error |")[2].partition("\n\n")[0]
+    (row,) = (row for row in table.splitlines() if part in row)
+    promised = re.findall(r"`([^`]+)`", row)[-1]
+    claim(tmp_path / "site", "mimdet-my-net", "0.1.0", "my_net")
+    (tmp_path / "site" / "mimdet_my_net.py").write_text(BAD[part])
+    if part == "claimed twice":
+        claim(tmp_path / "site", "another", "1.0", "my_net")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.delitem(sys.modules, "mimdet_my_net", raising=False)
+    monkeypatch.setenv("MIMDET_PLUGINS", "none" if part == "switched off" else "all")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"backbone: {{name: {'my_nett' if 'nett' in part else 'my_net'}}}\n")
+    outcome = mimdet("recipe", "check", recipe)
+    assert (outcome.code, outcome.out) == (5, "")
+    assert promised in outcome.err.splitlines()[0]
+    monkeypatch.delitem(sys.modules, "mimdet_my_net", raising=False)
+
+
+def test_every_row_of_the_table_of_errors_is_tried():
+    table = TUTORIAL.read_text().partition("| the error |")[2].partition("\n\n")[0]
+    rows = table.strip().splitlines()[1:]
+    assert len(rows) == len(BAD)
