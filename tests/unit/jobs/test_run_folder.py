@@ -80,7 +80,14 @@ def test_newest_whole_step_is_resumed_from(run):
     (run / "step-4" / "optimizer.safetensors").unlink()
     assert newest_step(run, resolved(run)) == run / "step-2"
     shutil.rmtree(run / "step-2")
+    shutil.rmtree(run / "last")
     assert newest_step(run, resolved(run)) is None
+
+
+def test_a_run_of_weights_alone_is_not_resumed(run):
+    shutil.rmtree(run / "step-4")
+    with pytest.raises(RecipeError, match="weights but no step to resume from"):
+        newest_step(run, resolved(run))
 
 
 def test_nothing_can_be_resumed_where_no_run_is(tmp_path, run):
