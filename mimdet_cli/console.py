@@ -51,8 +51,23 @@ class Console:
         self._out.flush()
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Columns of text, left-aligned and two spaces apart, as a result."""
-        self.result(align([header, *rows]))
+        """Columns of text, left-aligned and two spaces apart.
+
+        A terminal wraps long cells, but for the first column, which names the row.
+        """
+        if not self._out.isatty():
+            self.result(align([header, *rows]))
+            return
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for index, name in enumerate(header):
+            table.add_column(name, overflow="fold", no_wrap=index == 0)
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        RichConsole(file=self._out).print(table)
 
     @contextmanager
     def training(self, total: int, *, start: int = 0, every: int = 20) -> Iterator["Training"]:

@@ -225,11 +225,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def find(self, name: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
         """Commit and files, or an answer that says why not."""
+        said = self.headers.get("Authorization")
+        token = said == f"Bearer {TOKEN}"
+        if said is not None and not token:
+            message = "Invalid credentials in Authorization header"
+            self.reply(401, headers={"X-Error-Message": message})
+            return None
         repo = self.hub.repos.get(name)
         if repo is None:
             self.reply(401, headers={"X-Error-Code": "RepoNotFound"})
             return None
-        token = self.headers.get("Authorization") == f"Bearer {TOKEN}"
         if repo.gated and not (token and repo.admitted):
             self.reply(403 if token else 401, headers={"X-Error-Code": "GatedRepo"})
             return None

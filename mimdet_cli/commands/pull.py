@@ -90,7 +90,7 @@ def pull(
 
     from mimdet_cli.weights.asking import Choice
     from mimdet_cli.weights.carry import carry_in, carry_out
-    from mimdet_cli.weights.listing import HEADER, listing, rows
+    from mimdet_cli.weights.listing import HEADER, disputes, listing, rows
     from mimdet_cli.weights.pull import import_file
     from mimdet_cli.weights.pull import pull as pull_all
 
@@ -101,6 +101,8 @@ def pull(
             console.result(json.dumps(records, indent=2, ensure_ascii=False))
         else:
             console.table(HEADER, rows(records))
+            for line in disputes(records):
+                console.say(line)
         return
     choice = Choice(file, revision, layout, name, relock)
     if imported is not None:

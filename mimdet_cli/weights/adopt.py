@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimdet_cli.errors import ResourceError, WeightsError
+from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.catalog import Entry
 from mimdet_cli.weights.lock import Locked, replacing, sha256
 
@@ -27,11 +27,14 @@ class Origin:
 
 def adopt(path: Path, name: str, entry: Entry, folder: Path, origin: Origin) -> Locked:
     """Write the tensors of `path` as `folder/NAME.safetensors`, and what to record of it."""
+    from safetensors.torch import save_file
+
     tensors = _tensors(path)
     _check(tensors, entry, path)
     target = folder / f"{name}{SAFETENSORS}"
     with replacing(target) as partial:
-        _write(tensors, partial)
+        # clones, because the format refuses tensors that share their memory
+        save_file({key: tensor.clone().contiguous() for key, tensor in tensors.items()}, partial)
     return Locked(
         file=origin.file,
         sha256=sha256(target),
@@ -70,21 +73,6 @@ def _tensors(path: Path) -> "Mapping[str, Tensor]":
         if "holds no tensors" not in error.what:
             raise
         return read_tensors(path, others[0])
-
-
-def _write(tensors: "Mapping[str, Tensor]", path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        # clones, because the format refuses tensors that share their memory
-        save_file({key: tensor.clone().contiguous() for key, tensor in tensors.items()}, path)
-    except (SafetensorError, OSError) as error:
-        raise ResourceError(
-            f"the safetensors file cannot be written: {' '.join(str(error).split())}.",
-            where=str(path.parent),
-            fix="free some space, or name another folder with MIMDET_WEIGHTS=DIR.",
-        ) from error
 
 
 def _check(tensors: "Mapping[str, Tensor]", entry: Entry, path: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights import lock
@@ -68,8 +69,8 @@ def entry_of_import(path: Path, name: str, choice: Choice) -> Entry:
     raise WeightsError(
         f"'{name}' is no known name, and the key layout of a file is never guessed.",
         where="--as",
-        fix=f"{meant}add the layout, `mimdet pull --import {path} --as {name} --format mae` for "
-        "example.",
+        fix=f"{meant}add the layout, `mimdet pull --import {quote(str(path))} --as {name} "
+        "--format mae` for example.",
     )
 
 

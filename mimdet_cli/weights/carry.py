@@ -1,13 +1,13 @@
 """Weights carried between machines in a folder: files with their lock file, verified by hash."""
 
-import errno
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from mimdet_cli.console import Console
-from mimdet_cli.errors import ResourceError, WeightsError
+from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.adopt import readable
 from mimdet_cli.weights.asking import SAFETENSORS
@@ -15,6 +15,7 @@ from mimdet_cli.weights.catalog import Entry, entries, folder
 from mimdet_cli.weights.lock import Locked
 from mimdet_cli.weights.pull import compare, tell_first
 from mimdet_cli.weights.pulled import Pulled
+from mimdet_cli.weights.store_errors import writing
 
 
 def carry_out(names: Iterable[str], to: Path) -> list[Path]:
@@ -25,7 +26,7 @@ def carry_out(names: Iterable[str], to: Path) -> list[Path]:
         record = records[one]
         source = Pulled.recorded(one, _entry(one, record), record, here=True).path
         assert source is not None
-        copies.append(_copy(source, one, record, to))
+        copies.append(_copy(source, one, record, to, f"mimdet pull {one} --to DIR"))
     return copies
 
 
@@ -71,22 +72,22 @@ def _take(name: str, record: Locked, source: Path, relock: bool, console: Consol
     readable(path)
     entry = _entry(name, record)
     before = lock.read(folder()).get(name)
-    command = f"mimdet pull {name} --from {source}"
+    command = f"mimdet pull {name} --from {quote(str(source))}"
     if entry.sha256 is not None:
         compare(name, entry.sha256, record.upstream_sha256, path, command)
     if before is not None and not relock:
         compare(name, before.upstream_sha256, record.upstream_sha256, path, command)
-    _copy(path, name, record, folder())
+    _copy(path, name, record, folder(), f"MIMDET_WEIGHTS=DIR {command}")
     now = lock.read(folder())[name]
     if before is None:
         tell_first(name, entry, now, console)
     return Pulled.recorded(name, entry, now, here=False)
 
 
-def _copy(source: Path, name: str, record: Locked, to: Path) -> Path:
-    """The file and its record in `to`."""
+def _copy(source: Path, name: str, record: Locked, to: Path, instead: str) -> Path:
+    """The file and its record in `to`; the command `instead` takes another folder."""
     target = to / f"{name}{SAFETENSORS}"
-    try:
+    with writing(to, name, instead):
         if not (target.exists() and target.samefile(source)):
             with lock.replacing(target) as partial:
                 shutil.copyfile(source, partial)
@@ -99,14 +100,6 @@ def _copy(source: Path, name: str, record: Locked, to: Path) -> Path:
         status = target.stat()
         stored = replace(record, stored=target.name, mtime_ns=status.st_mtime_ns)
         lock.write(to, name, stored, over=lock.read(to).get(name))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise ResourceError(
-            f"there is no space left for '{name}' ({record.bytes:,} bytes).",
-            where=str(to),
-            fix="free some, or name another folder.",
-        ) from error
     return target
 
 

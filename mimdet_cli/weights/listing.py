@@ -8,6 +8,7 @@ from mimdet_cli.weights.locate import known, on_disk
 from mimdet_cli.weights.lock import Locked
 
 HEADER = ("name", "contents", "size", "licence", "source", "cached")
+DISPUTED = "disputed"
 MEGA = 1e6
 
 
@@ -24,12 +25,18 @@ def rows(records: list[dict[str, Any]]) -> list[list[str]]:
             one["name"],
             one["about"],
             "?" if one["megabytes"] is None else f"{one['megabytes']:,} MB",
-            one["licence"],
+            DISPUTED if one["licence_note"] else one["licence"],
             one["repo"] or "import",
             "yes" if one["cached"] else "no",
         ]
         for one in records
     ]
+
+
+def disputes(records: list[dict[str, Any]]) -> list[str]:
+    """What the licences that the rows call disputed are about, each once."""
+    notes = dict.fromkeys(one["licence_note"] for one in records if one["licence_note"])
+    return [f"{DISPUTED}: {note}" for note in notes]
 
 
 def _record(name: str, entry: Entry, record: Locked | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
@@ -14,6 +15,7 @@ from mimdet_cli.weights.hub import Fetched, Wanted
 from mimdet_cli.weights.locate import on_disk
 from mimdet_cli.weights.lock import Locked
 from mimdet_cli.weights.pulled import Pulled
+from mimdet_cli.weights.store_errors import writing
 
 
 def pull(names: Sequence[str], choice: Choice, *, dry_run: bool, console: Console) -> list[Pulled]:
@@ -37,14 +39,16 @@ def import_file(path: Path, name: str, choice: Choice, console: Console) -> Pull
     if not path.is_file():
         raise WeightsError(f"{path} does not exist.", where="--import", fix="correct the path.")
     entry = entry_of_import(path, name, choice)
+    command = f"mimdet pull --import {quote(str(path))} --as {name}"
+    command += f" --format {choice.format}" if choice.format else ""
     before = lock.read(folder()).get(name)
     if before is not None and not choice.relock:
-        command = f"mimdet pull --import {path} --as {name}"
         compare(name, before.upstream_sha256, lock.sha256(path), path, command)
-    record = adopt(path, name, entry, folder(), Origin(path.name))
-    if name not in entries():
-        record = replace(record, entry=entry)
-    now = lock.write(folder(), name, record, over=before)
+    with writing(folder(), name, f"MIMDET_WEIGHTS=DIR {command}"):
+        record = adopt(path, name, entry, folder(), Origin(path.name))
+        if name not in entries():
+            record = replace(record, entry=entry)
+        now = lock.write(folder(), name, record, over=before)
     if before is None:
         tell_first(name, entry, now, console)
     return Pulled.recorded(name, entry, now, here=False)
@@ -85,8 +89,9 @@ def _pull_one(one: Asked, choice: Choice, dry_run: bool, console: Console) -> Pu
         hashed = before.upstream_sha256 if before else one.entry.sha256
         return Pulled(one.name, one.entry, *where, hashed, found.bytes, None, found.cached)
     fetched = _right(wanted, one, before, console)
-    record = _record(wanted, one, before, fetched)
-    now = lock.write(folder(), one.name, record, over=recorded)
+    with writing(folder(), one.name, f"MIMDET_WEIGHTS=DIR {one.command}"):
+        record = _record(wanted, one, before, fetched)
+        now = lock.write(folder(), one.name, record, over=recorded)
     compare(one.name, now.upstream_sha256, record.upstream_sha256, fetched.path, one.command)
     if recorded is None:
         tell_first(one.name, one.entry, now, console)

@@ -55,6 +55,17 @@ def test_table_aligns_its_columns():
     assert align([("a", "b")]) == ["a  b"]
 
 
+def test_table_on_a_narrow_terminal_wraps_its_cells_and_loses_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    out = Terminal()
+    Console(out, out).table(("name", "about"), [("vit_large_3x", "a [b] long story " * 4)])
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 30 + len("\x1b[1m\x1b[0m") * 4  # codes of the bold header
+    assert out.getvalue().count("[b]") == 4
+    assert len(lines) > 3
+    assert lines[1].startswith("vit_large_3x  a [b]")
+
+
 def test_training_off_a_terminal_prints_a_line_every_so_many_steps_and_the_last():
     console, out, err = pair()
     with console.training(300, start=38, every=20) as progress:

@@ -9,7 +9,9 @@ from backbones.contract import Backbone
 from backbones.key_maps.rename import KeyMap, rename
 from backbones.layers.pos_embed import resize_square_table
 from mimdet_cli.build import build_detector, complete
+from mimdet_cli.recipe.catalog import shipped_names
 from mimdet_cli.recipe.load import load_recipe
+from mimdet_cli.weights.catalog import entries
 
 DEIT = ("tiny", "small", "base")
 MODELS = {
@@ -18,6 +20,8 @@ MODELS = {
     "vit_adapter_large_3x": ("vit_large_patch16_384", "timm_vit"),
     "vit_large_3x": ("vit_large_patch16_384", "timm_vit"),
     "vitdet_conv_large_3x": ("vit_large_patch16_384", "timm_vit"),
+    "vit_adapter_large_beit": ("beit_large_patch16_224", "timm_beit"),
+    "vit_adapter_large_beitv2": ("beitv2_large_patch16_224", "timm_beit"),
     "vit_adapter_base_mae": ("vit_base_patch16_224.mae", "mae_encoder"),
     "vitdet_base_100ep": ("vit_base_patch16_224.mae", "mae_encoder"),
     "vitdet_large_100ep": ("vit_large_patch16_224.mae", "mae_encoder"),
@@ -65,7 +69,33 @@ def test_every_key_is_mapped_and_everything_promised_is_filled(recipe):
     expected = {"encoder.pos_embed"} if "pct" in recipe else set()  # MIMDet's grid is 50
     if "huge" in recipe:  # pre-trained on 16 x 16 patches of 14 pixels
         expected = {"patch_embed.proj.weight", "pos_embed"}
+    if "beit" in recipe:  # windows of 14 of an image of 14 x 14 patches are whole images
+        wide = backbone.options.global_window
+        expected = {
+            f"blocks.{i}.attn.relative_position_bias_table"
+            for i, block in enumerate(backbone.blocks)
+            if block.attn.window == wide
+        }
+        assert len(expected) == 4
     assert set(resized) == expected
+
+
+def test_list_of_shipped_recipes_is_not_short():
+    assert len(shipped_names()) >= 50
+
+
+@pytest.mark.parametrize("recipe", shipped_names())
+def test_every_shipped_recipe_reads_the_weights_that_it_names(recipe):
+    """The shapes of files that timm made are those of its models."""
+    init = load_recipe(recipe).recipe.init
+    if init.weights is None:
+        return
+    backbone = backbone_of(recipe)
+    for one in (init, *init.more):
+        entry = entries()[one.weights]
+        key_map = backbone.key_maps[one.format or entry.format]
+        if entry.repo.startswith("timm/"):
+            fill(backbone, key_map, state_of(entry.repo.removeprefix("timm/")))
 
 
 @pytest.mark.parametrize("size", ["base", "large"])
