@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-EVERY_SIZE: Final = [0, 10**10]
+EVERY_SIZE: Final = [0.0, 1e10]
 RECALLS: Final[Floats] = np.linspace(0, 1, 101)
 ABSENT: Final = -1.0
 CELLS: Final = 2**21
