@@ -105,7 +105,10 @@ def test_examples_import_nothing_of_mimdet_but_the_plugin_api():
 
 
 def test_examples_are_listed_with_their_distributions_and_load_apart(command):
-    rows = {row["name"]: row for row in json.loads(command("backbones", "ls", "--load", "--json"))}
+    rows = {
+        row["name"]: row
+        for row in json.loads(command("backbones", "ls", "--load", "--timeout", 300, "--json"))
+    }
     for name, distribution in (("resnet_fpn", "mimdet-resnet"), ("plain_vit", "mimdet-plain-vit")):
         row = rows[name]
         found = (row["distribution"], row["version"], row["state"])
