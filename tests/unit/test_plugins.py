@@ -91,12 +91,12 @@ def test_distribution_that_lies_on_the_path_twice_is_one_and_the_first_counts(si
 
 
 def test_our_name_stays_ours_and_the_other_claim_is_told_once(site, capsys):
-    install(site, "usurper", "vitdet = usurper_module:X", "class X: pass")
+    install(site, "latecomer", "vitdet = latecomer_module:X", "class X: pass")
     for _ in range(2):
         assert plugins.load("vitdet").__name__ == "ViTDet"
-    assert plugins.load("usurper:vitdet").__name__ == "X"
+    assert plugins.load("latecomer:vitdet").__name__ == "X"
     assert capsys.readouterr().err == (
-        "warning: 'vitdet' is mimdet's own backbone; that of usurper 1.0 is usurper:vitdet.\n"
+        "warning: 'vitdet' is mimdet's own backbone; that of latecomer 1.0 is latecomer:vitdet.\n"
     )
 
 
