@@ -28,9 +28,9 @@ from mimdet_cli.ablation.plan import Plan, Run, Scoring
 from mimdet_cli.build import choose_device, complete
 from mimdet_cli.console import Console
 from mimdet_cli.engine.checkpoint import is_whole
-from mimdet_cli.engine.files import whole_folder
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.errors import MimdetError, WeightsError
+from mimdet_cli.files import whole_folder
 from mimdet_cli.jobs.run_folder import CLASSES, METRICS, RECIPE, WEIGHTS
 from mimdet_cli.jobs.scoring import score_run
 from mimdet_cli.jobs.training import train

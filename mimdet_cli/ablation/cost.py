@@ -24,7 +24,7 @@ from mimdet_cli.engine.schedule import total_steps
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.json_file import read_json
 from mimdet_cli.recipe.schema import Data, Init, Recipe
-from mimdet_cli.reporting.words import counted, lasting
+from mimdet_cli.words import counted, lasting
 
 COCO = (117_266, 5_000, 80)
 """Images to train on, images to evaluate and classes of COCO, assumed where there are no data."""

@@ -10,7 +10,7 @@ from mimdet_cli.ablation.schema import Variant
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shipped
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
-from mimdet_cli.reporting.words import counted
+from mimdet_cli.words import counted
 
 COCO: Final = (5000, 80)
 """Images and classes of COCO val2017, on which both papers score."""

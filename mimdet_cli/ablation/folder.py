@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,19 +20,14 @@ from mimdet_cli.ablation.layout import CELL, RECORDS, RUNS, read_record, run_fol
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.engine.checkpoint import is_whole
 from mimdet_cli.errors import BusyError, RecipeError, ResourceError
+from mimdet_cli.files import write_text
 
 LOCK = "lock"
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file that appears whole, whoever else writes it at the same time."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 def is_done(out: Path, run: Run) -> bool:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mimdet_cli.build import find_data
-from mimdet_cli.engine.files import sha256
 from mimdet_cli.errors import DataError
+from mimdet_cli.files import sha256
 from mimdet_cli.recipe.reading import flatten
 from mimdet_cli.recipe.schema import Data, Recipe
 

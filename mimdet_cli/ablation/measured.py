@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from mimdet_cli.ablation.statistics import Plan, Resampled
-from mimdet_cli.engine.files import sha256
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.evaluation.json_file import read_json
+from mimdet_cli.files import replacing, sha256
 
 PREDICTIONS: Final = "predictions.json"
 KEPT: Final = "resampled.npz"
@@ -83,10 +83,8 @@ def _keep(path: Path, stamp: str, found: Mapping[str, Resampled]) -> None:
     arrays: dict[str, Any] = {"stamp": stamp, "kinds": list(found), "image_ids": np.array(ids)}
     for kind, one in found.items():
         arrays |= {f"{kind}.value": one.value, f"{kind}.draws": one.draws}
-    part = path.with_name(f".{path.name}")
-    with part.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
-    part.replace(path)
 
 
 def _other_annotations(

@@ -26,8 +26,8 @@ from mimdet_cli.ablation.sections import (
     state,
 )
 from mimdet_cli.ablation.summary import Summary
-from mimdet_cli.engine.files import write_text
 from mimdet_cli.errors import ResourceError
+from mimdet_cli.files import write_text
 from mimdet_cli.recipe.catalog import shipped
 from mimdet_cli.reporting.tables import markdown_table, text_table
 

@@ -23,6 +23,7 @@ from mimdet_cli.jobs.scoring import why_equal
 from mimdet_cli.recipe.catalog import find_recipe
 from mimdet_cli.recipe.load import Draft, ResolvedRecipe, validate, with_overrides
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.words import first_of
 
 OF_EVALUATION = frozenset({
     "data.eval_short_side", "data.eval_max_side", "head.score", "head.nms", "head.detections",
@@ -165,9 +166,8 @@ def added(names: Sequence[str]) -> list[Training]:
 
 
 def _of(cells: Sequence[str]) -> str:
-    shown = ", ".join(f"'{cell}'" for cell in cells[:SHOWN_CELLS])
-    rest = len(cells) - SHOWN_CELLS
-    return f"in {shown}" + (f" and {rest} more" if rest > 0 else "")
+    quoted = [f"'{cell}'" for cell in cells]
+    return f"in {first_of(quoted, SHOWN_CELLS)}"
 
 
 def _refuse_other_models(

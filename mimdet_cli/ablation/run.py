@@ -22,7 +22,7 @@ from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.build import choose_device, find_data
 from mimdet_cli.console import Console
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
-from mimdet_cli.reporting.words import counted, lasting
+from mimdet_cli.words import counted, lasting
 
 LOG = "log.txt"
 SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")

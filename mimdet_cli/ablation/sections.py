@@ -12,7 +12,7 @@ from mimdet_cli.ablation.published import PaperRow
 from mimdet_cli.ablation.schema import Metric
 from mimdet_cli.ablation.statistics import Interval
 from mimdet_cli.ablation.summary import APS, COSTS, Row, Summary
-from mimdet_cli.reporting.words import counted
+from mimdet_cli.words import counted
 
 NONE: Final = "-"
 HOUR: Final = 3600

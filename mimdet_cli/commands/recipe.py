@@ -18,6 +18,7 @@ from mimdet_cli.commands.options import (
 from mimdet_cli.console import Console, align
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.files import write_text
 from mimdet_cli.recipe import catalog
 from mimdet_cli.recipe.backbone_schema import add_backbones
 from mimdet_cli.recipe.load import (
@@ -129,8 +130,8 @@ def copy(
         del values["name"]  # a recipe is called as its file is
     header = catalog.header_text(source.read_text(encoding="utf-8"))
     origin = f"# Copied from {catalog.shown(source)} of mimdet {__version__}, bases merged in.\n"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(f"{header}{'#' if header else ''}\n{origin}{to_yaml(values)}".lstrip("\n"))
+    text = f"{header}{'#' if header else ''}\n{origin}{to_yaml(values)}"
+    write_text(target, text.lstrip("\n"))
     Console().result(str(target))
 
 

@@ -17,6 +17,7 @@ from backbones.contract import Backbone, BackboneOptions
 from heads.mask_rcnn import canvas
 from mimdet_cli.recipe.load import check_options
 from mimdet_cli.recipe.reading import Origin
+from mimdet_cli.words import first_of
 
 ORDINARY = ((96, 128), (64, 96))
 FLOAT32 = 1e-4
@@ -88,9 +89,7 @@ def apart(found: Tensor, expected: Tensor) -> float:
 
 def several(names: Sequence[str], shown: int = 4) -> str:
     """The first names in quotes, and how many more there are."""
-    quoted = ", ".join(f"'{name}'" for name in names[:shown])
-    more = len(names) - shown
-    return f"{quoted} and {more} more" if more > 0 else quoted
+    return first_of([f"'{name}'" for name in names], shown)
 
 
 def pixels(shape: Sequence[int]) -> str:

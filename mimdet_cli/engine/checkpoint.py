@@ -17,9 +17,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mimdet_cli.engine.files import link_or_copy, sha256, whole_folder, write_text
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import link_or_copy, sha256, whole_folder, write_text
 
 MANIFEST = "manifest.json"
 MODEL = "model.safetensors"

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.engine.files import write_text
+from mimdet_cli.files import write_text
 
 
 class Journal:

@@ -1,7 +1,6 @@
 """Predictions of one image in its own pixels, and the COCO result format they are saved in."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mimdet_cli.data.sample import Category
 from mimdet_cli.evaluation.rle import Rle
+from mimdet_cli.files import replacing
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -60,9 +60,5 @@ def to_coco(results: Iterable[ImageResult], categories: Sequence[Category]) -> l
 
 def write_predictions(entries: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a COCO results file; `path` holds the old content or the new, never a part."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(list(entries), file, allow_nan=False, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mimdet_cli import __version__
 from mimdet_cli.data.sample import Category
-from mimdet_cli.engine.files import write_text
+from mimdet_cli.files import write_text
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.run_report import CARD, MOST_CLASSES
 from mimdet_cli.reporting.tables import markdown_table

@@ -16,8 +16,8 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector, build_state, complete
 from mimdet_cli.console import Console
 from mimdet_cli.engine.checkpoint import save_weights
-from mimdet_cli.engine.files import sha256, whole_folder, write_text
 from mimdet_cli.errors import RecipeError, ResourceError, WeightsError
+from mimdet_cli.files import sha256, whole_folder, write_text
 from mimdet_cli.jobs.class_names import COCO, name_classes
 from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts

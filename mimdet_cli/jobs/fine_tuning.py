@@ -13,9 +13,9 @@ from mimdet_cli.errors import WeightsError
 from mimdet_cli.jobs.run_folder import WEIGHTS, Checkpoint, open_checkpoint
 from mimdet_cli.recipe.reading import flatten
 from mimdet_cli.recipe.schema import Init, Recipe
-from mimdet_cli.reporting.words import counted
 from mimdet_cli.weights.read import read_tensors
 from mimdet_cli.weights.transfer import transfer
+from mimdet_cli.words import counted, first_of
 
 SHOWN = 8
 
@@ -71,8 +71,7 @@ def _about_classes(theirs: Sequence[str], ours: Sequence[str], fresh: Sequence[s
         how = "the same names in another order"
     else:
         names = [name for name in ours if name not in theirs]
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        how = f"new here: {', '.join(names[:SHOWN]) or 'none'}{more}"
+        how = f"new here: {first_of(names, SHOWN) or 'none'}"
     layers = dict.fromkeys(key.rpartition(".")[0] for key in fresh)
     return (
         f"classes: {len(theirs)} in the checkpoint, {len(ours)} here ({how}); "
@@ -87,9 +86,8 @@ def _fix(there: Recipe, here: Recipe) -> str:
         for recipe in (there, here)
     )
     keys = [key for key in before | after if before.get(key) != after.get(key)]
-    values = ", ".join(f"{key} ({before.get(key, 'absent')!s})" for key in keys[:SHOWN])
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return f"use the checkpoint's values of the options that differ: {values or 'none do'}{more}."
+    values = first_of([f"{key} ({before.get(key, 'absent')!s})" for key in keys], SHOWN)
+    return f"use the checkpoint's values of the options that differ: {values or 'none do'}."
 
 
 def _other_pixels(there: Recipe, here: Recipe) -> list[str]:

@@ -11,6 +11,7 @@ from mimdet_cli.data.rle import encode
 from mimdet_cli.evaluation.results import ImageResult
 from mimdet_cli.evaluation.rle import encode_counts
 from mimdet_cli.evaluation.sheet import SheetRow, sheet
+from mimdet_cli.files import replacing
 
 SHOWN = 8
 
@@ -26,7 +27,8 @@ def write_sheet(path: Path, split: CocoSplit, results: Sequence[ImageResult]) ->
         size = split.size(i)
         image = read_image(split.path(i), size, image_id=result.image_id)
         rows.append(SheetRow(split.path(i).name, image, _truth(split, i), result))
-    sheet(rows, split.categories).save(path)
+    with replacing(path) as partial:
+        sheet(rows, split.categories).save(partial, format="PNG")
 
 
 def _truth(split: CocoSplit, i: int) -> ImageResult:

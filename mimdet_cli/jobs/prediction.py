@@ -14,13 +14,14 @@ from mimdet_cli.data.batching import Piece
 from mimdet_cli.data.images import read_image
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.data.transforms import EvalTransform
-from mimdet_cli.errors import DataError, ResourceError
+from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.draw import Pixels, draw
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
+from mimdet_cli.files import make_folder, replacing
 from mimdet_cli.jobs.run_folder import open_checkpoint
 from mimdet_cli.recipe.schema import Recipe
-from mimdet_cli.reporting.words import counted
+from mimdet_cli.words import counted
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RESULTS = "predictions.json"
@@ -77,7 +78,7 @@ def predict(
     files = list(_files(inputs))
     checkpoint = open_checkpoint(run)
     console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
-    _make(out)
+    make_folder(out, "the output folder")
     chosen = choose_device(device)
     names = _drawing_names(files)
     results: list[ImageResult] = []
@@ -94,7 +95,9 @@ def predict(
                 console.warn(f"{file}: {error.what}")
             else:
                 result = _predict_one(model, checkpoint.recipe, image, image_id, chosen)
-                draw(image, result, checkpoint.categories, threshold).save(out / drawing)
+                with replacing(out / drawing) as partial:
+                    drawn = draw(image, result, checkpoint.categories, threshold)
+                    drawn.save(partial, format="PNG")
                 results.append(result)
                 read[image_id] = str(file)
             progress.advance()
@@ -146,14 +149,3 @@ def _drawing_names(files: Sequence[Path]) -> list[str]:
         f"{stem}.png" if stems.count(stem) == 1 else f"{stem}-{i}.png"
         for i, stem in enumerate(stems, 1)
     ]
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"the output folder cannot be made: {error.strerror}.",
-            where=str(out),
-            fix="give another folder with --out.",
-        ) from error

@@ -19,8 +19,8 @@ from mimdet_cli import plugins
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
-from mimdet_cli.engine.files import write_text
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
+from mimdet_cli.files import write_text
 from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.weights.read import read_tensors

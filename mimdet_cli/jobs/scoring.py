@@ -14,20 +14,21 @@ from mimdet_cli.build import choose_device, read_split
 from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.loader import eval_loader
-from mimdet_cli.engine.files import write_text
-from mimdet_cli.errors import RecipeError, ResourceError
+from mimdet_cli.errors import RecipeError
 from mimdet_cli.evaluation.coco_ap import ApReport, score
 from mimdet_cli.evaluation.ensemble import Draws
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
+from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import pr_curves
-from mimdet_cli.reporting.words import counted
+from mimdet_cli.words import counted
 
 PIXELS_PER_BATCH = 800 * 1333
+RESULTS = "the folder of the results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def score_run(
         console.warn(f"val: {note}")
     chosen = choose_device(device)
     model = checkpoint.detector(chosen)
-    make_folder(folder)
+    make_folder(folder, RESULTS)
     scored = score_model(model, recipe, split, chosen, console, evals)
     save_scored(scored, split, folder)
     return ScoringReport(
@@ -192,23 +193,11 @@ def refuse_equal_evals(recipe: Recipe, evals: int) -> None:
 
 def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
     """Predictions, numbers and pictures into `folder`."""
-    make_folder(folder)
+    make_folder(folder, RESULTS)
     write_predictions(scored.entries, folder / "predictions.json")
     write_text(folder / "results.json", json.dumps(scored.to_json(), indent=1) + "\n")
     write_sheet(folder / "predictions.png", split, scored.results)
     pr_curves(scored.ap, folder / "precision_recall.png")
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of an evaluation."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"the folder of the results cannot be made: {error.strerror}.",
-            where=str(folder),
-            fix="give another folder with --out.",
-        ) from error
 
 
 def ap_lines(ap: ApReport) -> list[str]:

@@ -24,12 +24,12 @@ from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
-from mimdet_cli.engine.files import write_text
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When, at, fit, spread
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import RecipeError
+from mimdet_cli.files import write_text
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
 from mimdet_cli.jobs.card import write_run_card
 from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
@@ -47,9 +47,9 @@ from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
-from mimdet_cli.reporting.words import counted
 from mimdet_cli.weights.load import load_weights
 from mimdet_cli.weights.locate import Source, locate, pixel_warnings
+from mimdet_cli.words import counted
 
 MANY_PASSES = 200
 PATHS = ("root", "train_annotations", "train_images", "val_annotations", "val_images")

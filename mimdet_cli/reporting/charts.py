@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mimdet_cli.files import replacing
+
 Record = Mapping[str, Any]
 Numbers = NDArray[np.float64]
 
@@ -101,10 +103,9 @@ def panel(axes: Axes, title: str, below: str, *, filled: bool) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the PNG under another name first, so that a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    """Write the PNG; a reader never sees half of it."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _losses(axes: Axes, train: Sequence[Record]) -> None:

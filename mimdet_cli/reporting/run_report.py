@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mimdet_cli.files import write_text
 from mimdet_cli.reporting.tables import ap_rows, class_rows, markdown_table
+from mimdet_cli.words import first_of
 
 CARD: Final = "README.md"
 MOST_CLASSES: Final = 100
@@ -64,11 +66,7 @@ def write_card(run_folder: Path, summary: RunSummary) -> Path:
         _facts({key: _value(value) for key, value in summary.environment.items()}),
     ]
     path = run_folder / CARD
-    part = run_folder / f".{CARD}.part"
-    part.write_text(
-        "\n\n".join(section for section in sections if section) + "\n", encoding="utf-8"
-    )
-    part.replace(path)
+    write_text(path, "\n\n".join(section for section in sections if section) + "\n")
     return path
 
 
@@ -124,9 +122,7 @@ def _facts(facts: Facts) -> str:
 
 
 def _classes(names: Sequence[str]) -> str:
-    rest = len(names) - MOST_CLASSES
-    shown = ", ".join(names[:MOST_CLASSES])
-    return f"{len(names)}: {shown}" + (f" and {rest} more" if rest > 0 else "")
+    return f"{len(names)}: {first_of(names, MOST_CLASSES)}"
 
 
 def _licence(licence: str | None) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import replacing, sha256
 from mimdet_cli.weights.catalog import Entry
-from mimdet_cli.weights.lock import Locked, replacing, sha256
+from mimdet_cli.weights.lock import Locked
 
 if TYPE_CHECKING:
     from torch import Tensor

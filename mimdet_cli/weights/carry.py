@@ -8,6 +8,7 @@ from shlex import quote
 
 from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import replacing, sha256
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.adopt import readable
 from mimdet_cli.weights.asking import SAFETENSORS
@@ -63,7 +64,7 @@ def carry_in(names: Sequence[str], source: Path, relock: bool, console: Console)
 
 def _take(name: str, record: Locked, source: Path, relock: bool, console: Console) -> Pulled:
     path = source / (record.stored or f"{name}{SAFETENSORS}")
-    if not path.is_file() or lock.sha256(path) != record.sha256:
+    if not path.is_file() or sha256(path) != record.sha256:
         raise WeightsError(
             f"'{name}' was damaged on its way: it is not the file of its record.",
             where=str(path),
@@ -89,9 +90,9 @@ def _copy(source: Path, name: str, record: Locked, to: Path, instead: str) -> Pa
     target = to / f"{name}{SAFETENSORS}"
     with writing(to, name, instead):
         if not (target.exists() and target.samefile(source)):
-            with lock.replacing(target) as partial:
+            with replacing(target) as partial:
                 shutil.copyfile(source, partial)
-                if lock.sha256(partial) != record.sha256:
+                if sha256(partial) != record.sha256:
                     raise WeightsError(
                         f"the copy of '{name}' is not what was copied.",
                         where=str(target),

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from mimdet_cli.console import Console, Progress
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256
 from mimdet_cli.weights.hub_errors import explained
-from mimdet_cli.weights.lock import sha256
 
 SHA256_DIGITS = 64
 MEGA = 1e6

@@ -23,6 +23,7 @@ from backbones.key_maps.rename import KeyMap, Renamed, Resize, rename
 from heads.key_maps import HEADS
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.read import read_tensors
+from mimdet_cli.words import first_of
 
 SHOWN = 8
 
@@ -216,5 +217,4 @@ def _grouped(names: Collection[str], loaded: Collection[str]) -> list[str]:
 
 def _first(names: tuple[str, ...] | list[str]) -> str:
     """The first names, and how many more."""
-    shown = ", ".join(names[:SHOWN])
-    return (shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")) or "nothing"
+    return first_of(names, SHOWN) or "nothing"

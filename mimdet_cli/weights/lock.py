@@ -5,9 +5,7 @@ match. A name may be released from its record only by `mimdet pull NAME --relock
 """
 
 import fcntl
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256, write_text
 from mimdet_cli.weights.catalog import Entry
 
 NAME = "weights.lock.json"
@@ -77,8 +76,7 @@ def write(folder: Path, name: str, record: Locked, over: Locked | None) -> Locke
         records[name] = record
         data = {key: _fields(value) for key, value in sorted(records.items())}
         text = json.dumps({"version": VERSION, "weights": data}, indent=1, ensure_ascii=False)
-        with replacing(folder / NAME) as partial:
-            partial.write_text(text + "\n", "utf-8")
+        write_text(folder / NAME, text + "\n")
         return record
 
 
@@ -99,26 +97,6 @@ def intact(folder: Path, name: str, record: Locked, path: Path) -> bool:
     with suppress(OSError):  # a folder that is only read keeps its stamp, and hashes again
         write(folder, name, replace(record, mtime_ns=status.st_mtime_ns), over=record)
     return True
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to fill, renamed to `path` on success; no other process uses the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from shlex import quote
 
 from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256
 from mimdet_cli.weights import hub, lock
 from mimdet_cli.weights.adopt import Origin, adopt, readable
 from mimdet_cli.weights.asking import MODEL, SAFETENSORS, Asked, Choice, asked, entry_of_import
@@ -43,7 +44,7 @@ def import_file(path: Path, name: str, choice: Choice, console: Console) -> Pull
     command += f" --format {choice.format}" if choice.format else ""
     before = lock.read(folder()).get(name)
     if before is not None and not choice.relock:
-        compare(name, before.upstream_sha256, lock.sha256(path), path, command)
+        compare(name, before.upstream_sha256, sha256(path), path, command)
     with writing(folder(), name, f"MIMDET_WEIGHTS=DIR {command}"):
         record = adopt(path, name, entry, folder(), Origin(path.name))
         if name not in entries():
@@ -101,7 +102,7 @@ def _pull_one(one: Asked, choice: Choice, dry_run: bool, console: Console) -> Pu
 def _is_here(record: Locked) -> bool:
     """Whether the recorded file is on this machine, by its hash."""
     path = on_disk(record)
-    return path is not None and lock.sha256(path) == record.sha256
+    return path is not None and sha256(path) == record.sha256
 
 
 def _wanted(one: Asked, choice: Choice, before: Locked | None) -> Wanted:

@@ -16,6 +16,7 @@ from backbones.key_maps.rename import KeyMap
 from heads.key_maps import CLASS_LAYERS
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import LoadReport
+from mimdet_cli.words import first_of
 
 FORMAT = "mimdet run"
 SHOWN = 8
@@ -101,15 +102,14 @@ def _refuse_differences(
     differing = [key for key in there | here if there.get(key) != here.get(key)]
     if not differing:
         return
-    shown = ", ".join(
+    told = [
         f"{key} ({there.get(key, 'not there')} in the checkpoint, {here.get(key, 'not there')} "
         "in the recipe's model)"
-        for key in differing[:SHOWN]
-    )
-    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        for key in differing
+    ]
     raise WeightsError(
         f"the checkpoint does not fit the recipe's model; {len(differing)} tensors differ: "
-        f"{shown}{more}.",
+        f"{first_of(told, SHOWN)}.",
         where=str(file),
         fix=fix,
     )

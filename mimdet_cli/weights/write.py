@@ -1,6 +1,5 @@
 """Write weights for other programs: safetensors, under our names or under detectron2's."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from backbones.key_maps.invert import published_names
 from backbones.key_maps.rename import KeyMap, Rule
 from heads.key_maps import HEADS
 from mimdet_cli.errors import ResourceError, WeightsError
+from mimdet_cli.files import replacing
 
 SHOWN = 8
 SECOND_RPN_CONV = "rpn.convs.1.weight"
@@ -60,15 +60,11 @@ def write_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
     """Write one file, which appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(whole, partial, dict(metadata))
-        partial.replace(path)
+        with replacing(path) as partial:
+            save_file(whole, partial, dict(metadata))
     except (OSError, SafetensorError) as error:
-        if partial.is_file():
-            partial.unlink()
         raise ResourceError(
             f"the file cannot be written: {str(error).splitlines()[0]}.",
             where=str(path),

@@ -18,9 +18,9 @@ from mimdet_cli.engine.checkpoint import (
     save_weights,
     steps,
 )
-from mimdet_cli.engine.files import sha256
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256
 
 TEXTS = {"recipe.yaml": "name: x\n", "classes.json": "[]\n"}
 

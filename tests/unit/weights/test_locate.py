@@ -5,6 +5,7 @@ import os
 import pytest
 
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256
 from mimdet_cli.recipe.schema import Data, Init
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.catalog import Entry, entries
@@ -32,7 +33,7 @@ def keep(store, name, *, entry=None, repo=None) -> Locked:
     path = store / f"{name}.safetensors"
     path.write_bytes(name.encode())
     record = Locked(
-        file="x.pth", sha256=lock.sha256(path), bytes=path.stat().st_size, repo=repo,
+        file="x.pth", sha256=sha256(path), bytes=path.stat().st_size, repo=repo,
         commit="c" * 40 if repo else None, stored=path.name, entry=entry,
     )  # fmt: skip
     return lock.write(store, name, record, over=None)

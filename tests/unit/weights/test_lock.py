@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import replacing, sha256
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.catalog import Entry
 from mimdet_cli.weights.lock import Locked
@@ -21,7 +22,7 @@ def recorded(folder, content=b"abc") -> tuple[Locked, object]:
     path = folder / "it.safetensors"
     path.write_bytes(content)
     record = Locked(
-        file="it.pth", sha256=lock.sha256(path), bytes=len(content), stored=path.name,
+        file="it.pth", sha256=sha256(path), bytes=len(content), stored=path.name,
         mtime_ns=path.stat().st_mtime_ns,
     )  # fmt: skip
     lock.write(folder, "it", record, over=None)
@@ -100,10 +101,10 @@ def test_shortened_and_missing_files_are_not_intact(tmp_path):
 
 def test_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "file"
-    with suppress(KeyError), lock.replacing(path) as partial:
+    with suppress(KeyError), replacing(path) as partial:
         partial.write_bytes(b"half")
         raise KeyError
     assert list(path.parent.iterdir()) == []
-    with lock.replacing(path) as partial:
+    with replacing(path) as partial:
         partial.write_bytes(b"whole")
     assert path.read_bytes() == b"whole"

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
+from mimdet_cli.files import sha256
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.asking import Choice, asked
 from mimdet_cli.weights.carry import carry_in, carry_out
@@ -78,8 +79,8 @@ def test_pickled_import_becomes_safetensors_and_is_recorded(tmp_path, store, cap
     assert done.path == store / "mae-base-full.safetensors"
     assert sorted(load_file(done.path)) == sorted(FULL)
     record = lock.read(store)["mae-base-full"]
-    assert record.source_sha256 == lock.sha256(tmp_path / "x.pth")
-    assert record.sha256 == lock.sha256(done.path)
+    assert record.source_sha256 == sha256(tmp_path / "x.pth")
+    assert record.sha256 == sha256(done.path)
     assert record.entry is None
     assert "licence: CC-BY-NC-4.0" in capsys.readouterr().err
 

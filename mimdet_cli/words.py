@@ -1,4 +1,6 @@
-"""Numbers in sentences."""
+"""Numbers and lists in sentences."""
+
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -15,3 +17,9 @@ def lasting(seconds: float) -> str:
     if hours >= 48:
         return f"{round(hours / 24):,} days"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """`a, b and 7 more`: the first `most` names, and how many are left."""
+    shown, rest = ", ".join(names[:most]), len(names) - most
+    return f"{shown} and {rest:,} more" if rest > 0 else shown

@@ -1,8 +1,11 @@
 """Files and folders are there whole or not at all."""
 
+import os
+import stat
+
 import pytest
 
-from mimdet_cli.engine.files import link_or_copy, sha256, whole_folder, write_text
+from mimdet_cli.files import link_or_copy, replacing, sha256, whole_folder, write_text
 
 
 def names(folder) -> list[str]:
@@ -54,6 +57,37 @@ def test_text_replaces_a_file_and_leaves_nothing_beside_it(tmp_path):
     write_text(tmp_path / "a", "one")
     write_text(tmp_path / "a", "zwölf")
     assert (tmp_path / "a").read_text(encoding="utf-8") == "zwölf"
+    assert names(tmp_path) == ["a"]
+
+
+def test_file_has_the_permissions_that_the_user_asks_for(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a", "one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path):
+    with replacing(tmp_path / "a") as one, replacing(tmp_path / "a") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "a").read_text() == "one"  # the outer one ended last
+    assert names(tmp_path) == ["a"]
+
+
+def test_mistake_while_writing_leaves_the_older_file(tmp_path):
+    write_text(tmp_path / "a", "old")
+
+    def write_half() -> None:
+        with replacing(tmp_path / "a") as partial:
+            partial.write_text("ne")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        write_half()
+    assert (tmp_path / "a").read_text() == "old"
     assert names(tmp_path) == ["a"]
 
 
