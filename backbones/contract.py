@@ -13,20 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from backbones.key_maps.rename import KeyMap
+from backbones.options.base import BackboneOptions
 
 CONTRACT_VERSION = 1
-
-
-class BackboneOptions(BaseModel):
-    """Base of a backbone's recipe section: unknown keys are errors, docstrings become help."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.convnext_stem import convnext_to_stem
 from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.mae import mae_encoder_to_mimdet, mae_to_mimdet
@@ -52,6 +52,7 @@ from backbones.layers.sampling import (
     take,
     valid_tokens,
 )
+from backbones.options.base import BackboneOptions
 from backbones.tiny import PYRAMID, VIT
 
 PATCH = 16

@@ -26,13 +26,14 @@ from timm import create_model
 from timm.models import list_models, model_entrypoint
 from torch import Tensor, nn
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.rename import KeyMap
 from backbones.key_maps.timm_features import timm_to_features
 from backbones.layers.fpn import FPN
-from backbones.layers.norm import ChannelLayerNorm, Norm
+from backbones.layers.norm import ChannelLayerNorm
 from backbones.layers.pooled_attention import pooled_maps
 from backbones.layers.shifted_windows import free_of_image_size
+from backbones.options.base import BackboneOptions, Norm
 from backbones.tiny import PYRAMID
 
 STRIDES = (4, 8, 16, 32)

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.beit import timm_beit
 from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.plain_vit import mae_encoder, timm_vit
@@ -57,10 +57,10 @@ from backbones.layers.block import (
 )
 from backbones.layers.conv_neck import NeckName, mmdet_neck
 from backbones.layers.deconv_pyramid import DeconvPyramid
-from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.spatial_prior import BatchNorm, SpatialPrior, batch_norm, initialise_conv
+from backbones.options.base import BackboneOptions, Norm
 from backbones.tiny import GRID, PYRAMID, VIT, depth_for
 
 COARSEST = 32

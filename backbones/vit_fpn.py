@@ -31,7 +31,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.li2021_release import release_to_li2021
 from backbones.key_maps.plain_vit import mae_encoder, timm_vit
@@ -51,10 +51,10 @@ from backbones.layers.block import (
 from backbones.layers.conv_residual import ConvResidual
 from backbones.layers.deconv_scales import DeconvScales
 from backbones.layers.fpn import FPN
-from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PATCH, PatchEmbed
 from backbones.layers.pos_embed import resize_table, sine_cosine_table
 from backbones.layers.relative_positions import table_bias
+from backbones.options.base import BackboneOptions, Norm
 from backbones.tiny import PYRAMID, VIT
 
 

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
 from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.plain_vit import mae_encoder
@@ -36,10 +36,10 @@ from backbones.layers.block import (
     unfit_blocks,
     unfit_heads,
 )
-from backbones.layers.norm import Norm
 from backbones.layers.patch_embed import PATCH, PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.simple_pyramid import SimplePyramid
+from backbones.options.base import BackboneOptions, Norm
 from backbones.tiny import PIXELS, PYRAMID, VIT
 
 

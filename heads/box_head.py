@@ -16,9 +16,9 @@ from torchvision.ops import batched_nms
 
 from heads.boxes import Coder, clip
 from heads.conv import conv_stack, init_normal
+from heads.options import HeadOptions
 from heads.roi_sampling import RegionSample
 from heads.rules import RULES
-from heads.settings import HeadSettings
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 CODER = Coder(WEIGHTS)
@@ -28,7 +28,7 @@ POOL = 7
 class BoxHead(nn.Module):
     """Pooled regions to one feature vector each."""
 
-    def __init__(self, in_channels: int, settings: HeadSettings) -> None:
+    def __init__(self, in_channels: int, settings: HeadOptions) -> None:
         super().__init__()
         convs, linears = (4, 1) if settings.box_head == "4conv1fc" else (0, 2)
         self.convs = conv_stack(in_channels, settings.channels, convs, settings.norm)
@@ -86,7 +86,7 @@ def decode(deltas: Tensor, rois: Tensor, sizes: Tensor, coder: Coder = CODER) ->
 
 
 def best_of_image(
-    probabilities: Tensor, boxes: Tensor, settings: HeadSettings
+    probabilities: Tensor, boxes: Tensor, settings: HeadOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Detections of one image: boxes (n, 4), scores (n,) and labels (n,), best first.
 

@@ -19,10 +19,10 @@ from heads.box_head import BoxHead, BoxPredictor, box_losses, decode
 from heads.boxes import Coder
 from heads.instances import Target
 from heads.mask_head import MaskHead
+from heads.options import HeadOptions
 from heads.pooling import to_rois
 from heads.roi_heads import Candidates, RegionHeads, by_image
 from heads.roi_sampling import OVERLAP, RegionSample, label_regions
-from heads.settings import HeadSettings
 
 OVERLAPS = (OVERLAP, 0.6, 0.7)
 CODERS = tuple(Coder((10.0 * s, 10.0 * s, 5.0 * s, 5.0 * s)) for s in (1, 2, 3))
@@ -33,7 +33,7 @@ class CascadeHeads(RegionHeads):
     """Detections from proposals by three box heads in a row; all classes share one box."""
 
     def __init__(
-        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadSettings
+        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadOptions
     ) -> None:
         super().__init__(strides, classes, settings)
         width = settings.fc_channels

@@ -6,7 +6,8 @@ Differs from torchvision's `Conv2dNormActivation`: its parts have names, `conv` 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.layers.norm import Norm, make_norm
+from backbones.layers.norm import make_norm
+from backbones.options.base import Norm
 
 
 class ConvBlock(nn.Module):

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from heads.conv import conv_stack, init_conv, init_normal
 from heads.instances import Target
+from heads.options import HeadOptions
 from heads.roi_sampling import RegionSample
 from heads.rules import RULES
-from heads.settings import HeadSettings
 
 POOL = 14
 SIZE = 2 * POOL
@@ -27,7 +27,7 @@ SIZE = 2 * POOL
 class MaskHead(nn.Module):
     """Pooled regions to one mask per class."""
 
-    def __init__(self, in_channels: int, classes: int, settings: HeadSettings) -> None:
+    def __init__(self, in_channels: int, classes: int, settings: HeadOptions) -> None:
         super().__init__()
         channels = settings.channels
         self.convs = conv_stack(in_channels, channels, 4, settings.norm)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from backbones.contract import Backbone, Padding
 from heads.cascade import CascadeHeads
 from heads.instances import Detections, Target
+from heads.options import HeadOptions
 from heads.roi_heads import RoIHeads
 from heads.rpn import RPN
-from heads.settings import HeadSettings
 
 
 class MaskRCNN(nn.Module):
@@ -36,7 +36,7 @@ class MaskRCNN(nn.Module):
         self,
         backbone: Backbone,
         classes: int,
-        settings: HeadSettings,
+        settings: HeadOptions,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         pad: int | None = None,

@@ -17,10 +17,10 @@ from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, dec
 from heads.boxes import Coder
 from heads.instances import Detections, Target
 from heads.mask_head import MaskHead, mask_loss, mask_truth, of_class
+from heads.options import HeadOptions
 from heads.pooling import pool_regions, to_rois
 from heads.roi_sampling import RegionSample, sample_regions
 from heads.rules import RULES
-from heads.settings import HeadSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RegionHeads(nn.Module, ABC):
 
     mask_head: MaskHead | None
 
-    def __init__(self, strides: Sequence[int], classes: int, settings: HeadSettings) -> None:
+    def __init__(self, strides: Sequence[int], classes: int, settings: HeadOptions) -> None:
         super().__init__()
         self.strides = tuple(strides)
         self.classes = classes
@@ -115,7 +115,7 @@ class RoIHeads(RegionHeads):
     """Detections from proposals by one box head, and the losses that teach it."""
 
     def __init__(
-        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadSettings
+        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadOptions
     ) -> None:
         super().__init__(strides, classes, settings)
         self.coder = Coder(box_head.WEIGHTS, self.rules.limited_shrinking)

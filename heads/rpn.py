@@ -24,8 +24,8 @@ from heads.anchors import Anchors
 from heads.boxes import Coder, clip, match
 from heads.conv import init_normal
 from heads.instances import Target
+from heads.options import HeadOptions
 from heads.rules import DETECTRON2, RULES, Rules
-from heads.settings import HeadSettings
 
 WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 CODER = Coder(WEIGHTS)
@@ -55,7 +55,7 @@ class Proposals:
 class RPN(nn.Module):
     """Proposals from the pyramid, and the two losses that teach them."""
 
-    def __init__(self, in_channels: int, strides: Sequence[int], settings: HeadSettings) -> None:
+    def __init__(self, in_channels: int, strides: Sequence[int], settings: HeadOptions) -> None:
         super().__init__()
         self.settings = settings
         self.rules = RULES[settings.rules]

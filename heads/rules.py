@@ -13,9 +13,9 @@ the same targets under both.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-RulesName = Literal["detectron2", "mmdet"]
+from heads.options import RulesName
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from textwrap import shorten
 from typing import Any
 
-from backbones.contract import CONTRACT_VERSION, Backbone, BackboneOptions
+from backbones.contract import CONTRACT_VERSION, Backbone
+from backbones.options.base import BackboneOptions
 from mimdet_cli import plugins
 from mimdet_cli.errors import PluginError
 

@@ -12,7 +12,6 @@ import torch
 
 from backbones.contract import Backbone, Level, Padding
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
 from mimdet_cli import plugins
 from mimdet_cli.backbone_class import backbone_class as backbone_class
 from mimdet_cli.data.coco import CocoSplit, find_split, load_split
@@ -41,10 +40,10 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     One process has no one to share batch statistics with: "syncbn" is then plain "bn", which has
     the same parameters.
     """
-    settings = recipe.head.model_dump()
+    head = recipe.head
     chosen = dict(recipe.backbone.model_extra or {})
     if world == 1:
-        settings["norm"] = _alone(settings["norm"])
+        head = head.model_copy(update={"norm": _alone(head.norm)})
         chosen = {key: _alone(value) if key == "norm" else value for key, value in chosen.items()}
     kind = backbone_class(recipe.backbone.name)
     seed_weights(recipe.seed)
@@ -54,7 +53,7 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
     detector = MaskRCNN(
         backbone,
         classes,
-        HeadSettings(**settings),
+        head,
         recipe.data.pixel_mean,
         recipe.data.pixel_std,
         recipe.data.pad,

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 from backbones.contract import (
     CONTRACT_VERSION,
     Backbone,
-    BackboneOptions,
     Level,
     Padding,
     ParameterRule,
@@ -35,8 +34,8 @@ from backbones.contract import (
 )
 from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
 from backbones.layers.fpn import FPN
-from backbones.layers.norm import Norm
 from backbones.layers.simple_pyramid import SimplePyramid
+from backbones.options.base import BackboneOptions, Norm
 
 if TYPE_CHECKING:
     from mimdet_cli.conformance.promise import Promise

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.layers.fpn import FPN, ConvNorm
-from backbones.layers.norm import Norm
+from backbones.options.base import Norm
 
 NeckName = Literal["fpn", "conv"]
 

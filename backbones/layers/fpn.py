@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.layers.norm import Norm, make_norm
+from backbones.layers.norm import make_norm
+from backbones.options.base import Norm
 
 
 class ConvNorm(nn.Sequential):

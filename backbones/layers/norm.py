@@ -7,12 +7,11 @@ Shapes: every module maps (B, C, H, W) to (B, C, H, W).
 """
 
 import math
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Norm = Literal["bn", "syncbn", "ln", "gn", "none"]
+from backbones.options.base import Norm
 
 
 class ChannelLayerNorm(nn.LayerNorm):

@@ -15,7 +15,8 @@ two upsampling steps but the GELU, where detectron2 fails. All layers keep PyTor
 from torch import Tensor, nn
 
 from backbones.layers.fpn import ConvNorm
-from backbones.layers.norm import Norm, make_norm
+from backbones.layers.norm import make_norm
+from backbones.options.base import Norm
 
 
 def twice_as_large(width: int) -> nn.ConvTranspose2d:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from mimdet_cli.recipe.schema import Count, Section
+from backbones.options.base import Count, Section
 
 Settings = dict[str, Any]
 """Dotted recipe keys and their values."""

@@ -2,7 +2,8 @@
 
 import json
 
-from backbones.contract import CONTRACT_VERSION, Backbone, BackboneOptions
+from backbones.contract import CONTRACT_VERSION, Backbone
+from backbones.options.base import BackboneOptions
 from mimdet_cli.conformance.promise import Verdict
 from mimdet_cli.conformance.subject import Subject, several
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heads.instances import Target
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.conformance.promise import Verdict
 from mimdet_cli.conformance.subject import Subject
 from mimdet_cli.data.mask_shapes import BitPatch
@@ -24,7 +24,7 @@ STEPS, ENDS = 16, 3
 SHARE = 0.78
 LR = 1e-3
 SIDE = 128
-HEAD = HeadSettings(
+HEAD = HeadOptions(
     box_head="2fc",
     norm="gn",
     channels=32,

@@ -13,7 +13,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from backbones.contract import Backbone, BackboneOptions
+from backbones.contract import Backbone
+from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import canvas
 from mimdet_cli.recipe.load import check_options
 from mimdet_cli.recipe.reading import Origin

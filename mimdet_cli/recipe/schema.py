@@ -9,17 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Unknown keys are errors, values never change, docstrings become help."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+from backbones.options.base import Count, Positive, Section, Share
+from heads.options import HeadOptions
 
 
 class BackboneSection(BaseModel):
@@ -29,60 +20,6 @@ class BackboneSection(BaseModel):
 
     name: str = "mimdet"
     """Entry-point name of the backbone (`mimdet backbones ls`)."""
-
-
-class Head(Section):
-    """The shared Mask R-CNN head: torchvision's modules with detectron2's or mmdet's rules."""
-
-    rpn_convs: Literal[1, 2] = 2
-    """3x3 convolutions in the region proposal network before its two predictors."""
-    box_head: Literal["4conv1fc", "2fc"] = "4conv1fc"
-    """Four convolutions and one linear layer, or two linear layers."""
-    norm: Literal["bn", "syncbn", "ln", "gn", "none"] = "bn"
-    """Normalisation after the convolutions of the box and mask heads."""
-    channels: Count = 256
-    """Width of the convolutions of the RPN, box and mask heads."""
-    fc_channels: Count = 1024
-    """Width of the linear layers of the box head."""
-    mask: bool = True
-    """Predict instance masks; switch off for data that has boxes only."""
-    cascade: bool = False
-    """Three box heads in a row, each on the boxes of the one before (Cascade Mask R-CNN)."""
-    rules: Literal["detectron2", "mmdet"] = "detectron2"
-    """Whose matching, RPN loss normaliser, box limits and initial weights; mmdet: ViT-Adapter's."""
-    anchor_sizes: tuple[Positive, Positive, Positive, Positive, Positive] = (32, 64, 128, 256, 512)
-    """Side in pixels of the square anchor on p2, p3, p4, p5 and p6."""
-    anchor_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
-    """Height over width of the anchors of every level."""
-    rpn_batch: Count = 256
-    """Anchors sampled per image for the RPN losses, at most half of them positive."""
-    rpn_pre_nms_train: Count = 2000
-    """Best anchors per level that enter non-maximum suppression in training."""
-    rpn_pre_nms_test: Count = 1000
-    """Best anchors per level that enter non-maximum suppression in evaluation."""
-    rpn_post_nms_train: Count = 1000
-    """Proposals per image in training."""
-    rpn_post_nms_test: Count = 1000
-    """Proposals per image in evaluation."""
-    rpn_nms: Share = 0.7
-    """Intersection over union above which the lower of two proposals is dropped."""
-    roi_batch: Count = 512
-    """Proposals sampled per image for the box losses, at most a quarter of them positive."""
-    score: Share = 0.05
-    """Detections below this score are dropped."""
-    nms: Share = 0.5
-    """Intersection over union above which the lower of two detections of a class is dropped."""
-    detections: Count = 100
-    """Detections kept per image."""
-
-    @model_validator(mode="after")
-    def _one_cascade(self) -> Self:
-        if self.cascade and self.rules == "mmdet":
-            raise ValueError(
-                "head.cascade follows detectron2; it does not go with head.rules: mmdet, whose "
-                "cascade is another one (three mask heads, IoU losses); set rules to detectron2"
-            )
-        return self
 
 
 class Crop(Section):
@@ -276,7 +213,7 @@ class Recipe(Section):
     """Seed of the weights, the data order, the augmentation and the token sampling."""
     backbone: BackboneSection = BackboneSection()
     """Backbone name and its options."""
-    head: Head = Head()
+    head: HeadOptions = HeadOptions()
     """Region proposal network, box head and mask head."""
     data: Data = Data()
     """Data set and image transforms."""

@@ -8,7 +8,6 @@ that a PNG at its own size is their exact input. Tolerances, for fp32 sums in an
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def write_recipe(path: Path, name: str, height: int, width: int) -> Path:
     data = {"eval_short_side": min(height, width), "eval_max_side": max(height, width)}
     recipe = {
         "backbone": BACKBONES[name],
-        "head": asdict(HEADS[name]),
+        "head": HEADS[name].model_dump(),
         "data": {**data, "short_side": [210], "max_side": 330},
     }
     path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe))))

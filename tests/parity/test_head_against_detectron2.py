@@ -24,10 +24,10 @@ from heads.instances import Target
 from heads.key_maps import DETECTRON2_HEAD
 from heads.mask_head import mask_truth, of_class
 from heads.mask_rcnn import MaskRCNN
+from heads.options import HeadOptions
 from heads.pooling import to_rois
 from heads.roi_sampling import RegionSample, sample_regions
 from heads.rpn import AnchorSample, sample_anchors
-from heads.settings import HeadSettings
 
 HERE = Path(__file__).resolve()
 GOLDEN = Path(os.environ.get("MIMDET_GOLDEN", HERE.parents[3] / "shared/golden")) / "mimdet_vitdet"
@@ -98,7 +98,7 @@ class Case:
 
     def model(self) -> MaskRCNN:
         """Our detector with the stored weights, on the stored maps."""
-        settings = HeadSettings(
+        settings = HeadOptions(
             norm=self.norm,
             channels=32,
             fc_channels=64,

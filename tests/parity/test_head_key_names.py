@@ -9,9 +9,9 @@ import torch
 
 from backbones.key_maps.rename import KeyMap, rename
 from heads.key_maps import DETECTRON2_HEAD
+from heads.options import HeadOptions
 from heads.roi_heads import RoIHeads
 from heads.rpn import RPN
-from heads.settings import HeadSettings
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared/golden"
 SHAPES = Path(os.environ.get("MIMDET_GOLDEN", BESIDE)) / "mimdet_vitdet"
@@ -33,7 +33,7 @@ def test_every_official_head_key_fits_our_full_size_head(name, norm):
     }
     renamed = rename(official, KeyMap(DETECTRON2_HEAD))
     assert not renamed.unknown
-    settings = HeadSettings(norm=norm)
+    settings = HeadOptions(norm=norm)
     with torch.device("meta"):
         parts = {
             "rpn": RPN(256, STRIDES, settings),

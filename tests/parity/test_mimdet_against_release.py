@@ -28,7 +28,7 @@ from backbones.key_maps.rename import KeyMap, rename
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.key_maps import DETECTRON2_HEAD
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr, total_steps
 from mimdet_cli.evaluation.paste import to_result
@@ -40,7 +40,7 @@ SMALL = {
     "width": 96, "depth": 4, "heads": 3, "drop_path": 0.0, "grid": 14, "channels": 32,
     "decoder_width": 64, "decoder_heads": 4, "decoder_layers": 2,
 }  # fmt: skip
-HEAD = HeadSettings(
+HEAD = HeadOptions(
     channels=32, fc_channels=64, rpn_batch=64, rpn_pre_nms_train=300, rpn_pre_nms_test=200,
     rpn_post_nms_train=150, rpn_post_nms_test=100, roi_batch=64, detections=12,
 )  # fmt: skip
@@ -200,7 +200,7 @@ def test_learning_rates_and_weight_decay_are_the_released_ones(recipe, size):
     options = {k: v for k, v in loaded.backbone.model_extra.items() if k != "norm"}
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**options))
-        detector = MaskRCNN(backbone, 80, HeadSettings(), PIXEL_MEAN, PIXEL_STD)
+        detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
     official = table("mimdet_vitdet/optim_groups.json")[f"mimdet_{size}"]
     renaming = {key: torch.tensor(value) for key, value in official.items()}
     theirs = rename(renaming, full_map(backbone)).kept
@@ -229,7 +229,7 @@ def test_every_key_of_the_full_size_release_has_its_place(recipe, size):
     options = dict(load_recipe(recipe).recipe.backbone.model_extra)
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**{**options, "norm": "bn"}))
-        detector = MaskRCNN(backbone, 80, HeadSettings(), PIXEL_MEAN, PIXEL_STD)
+        detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
         official = {key: torch.empty(shape) for key, shape in shapes.items()}
     renamed = rename(official, full_map(backbone))
     assert not renamed.unknown

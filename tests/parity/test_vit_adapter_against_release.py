@@ -27,7 +27,7 @@ from backbones.layers.deform_attention import DeformableAttention, centres, defo
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from heads.key_maps import HEADS
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
 
@@ -240,7 +240,7 @@ def groups() -> dict[str, Any]:
 def small_detector(**changes: Any) -> MaskRCNN:
     case = golden("mini_train")
     backbone = ViTAdapter(options(case.meta["config"]).model_copy(update=changes))
-    settings = HeadSettings(rpn_convs=1, box_head="2fc", norm="none", channels=8, fc_channels=8)
+    settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", channels=8, fc_channels=8)
     return MaskRCNN(backbone, 3, settings, (0, 0, 0), (1, 1, 1))
 
 
@@ -280,7 +280,7 @@ def test_layer_decay_of_large_follows_the_released_constructor():
 def test_groups_of_the_full_small_and_large_are_the_released_ones():
     with torch.device("meta"):
         small = MaskRCNN(
-            ViTAdapter(ViTAdapterOptions()), 80, HeadSettings(norm="none"), (0,) * 3, (1,) * 3
+            ViTAdapter(ViTAdapterOptions()), 80, HeadOptions(norm="none"), (0,) * 3, (1,) * 3
         )
         large = small_detector(depth=24, interaction_ends=None, decay_exceptions=False)
     decayed = rates_by_our_name(small, Optimizer(weight_decay=0.05))

@@ -25,7 +25,7 @@ from backbones.layers.relative_positions import by_offset
 from backbones.vitdet import ViTDet, ViTDetOptions
 from heads.key_maps import DETECTRON2_HEAD
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.rle import to_bitmap
@@ -36,7 +36,7 @@ SMALL = {
     "width": 96, "depth": 4, "heads": 3, "window": 5, "global_blocks": (1, 3), "drop_path": 0.0,
     "image_size": 256, "channels": 32,
 }  # fmt: skip
-HEAD = HeadSettings(
+HEAD = HeadOptions(
     norm="ln", channels=32, fc_channels=64, rpn_batch=64, rpn_pre_nms_train=300,
     rpn_pre_nms_test=200, rpn_post_nms_train=150, rpn_post_nms_test=100, roi_batch=64,
     detections=12,
@@ -59,7 +59,7 @@ def with_head(backbone):
 
 def full_size(name):
     with torch.device("meta"):
-        return MaskRCNN(ViTDet(FULL[name]), 80, HeadSettings(norm="ln"), PIXEL_MEAN, PIXEL_STD)
+        return MaskRCNN(ViTDet(FULL[name]), 80, HeadOptions(norm="ln"), PIXEL_MEAN, PIXEL_STD)
 
 
 def full_map(backbone):

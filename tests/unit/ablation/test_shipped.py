@@ -12,6 +12,7 @@ import torch
 import yaml
 from zoo import SMALL_DATA, SMALL_HEAD, SMALL_TIMM, photographs, targets
 
+from heads.options import HeadOptions
 from mimdet_cli.ablation.plan import Plan, make_plan
 from mimdet_cli.ablation.read import read, shipped_names
 from mimdet_cli.ablation.request import Request
@@ -19,7 +20,7 @@ from mimdet_cli.ablation.schema import Ablation, Claim
 from mimdet_cli.build import backbone_class, build_detector, build_state, build_step
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.recipe.catalog import shipped_folder
-from mimdet_cli.recipe.schema import Data, Head, Init, Recipe, Train
+from mimdet_cli.recipe.schema import Data, Init, Recipe, Train
 from mimdet_cli.weights.catalog import entries
 
 PUBLISHED = [
@@ -261,7 +262,7 @@ def small(recipe: Recipe) -> Recipe:
         update={
             "name": "small",
             "backbone": recipe.backbone.model_copy(update={**smaller}),
-            "head": Head.model_validate(head),
+            "head": HeadOptions.model_validate(head),
             "data": Data(**SMALL_DATA),
             "train": Train(steps=1, batch=2),
             "optimizer": recipe.optimizer.model_copy(

@@ -18,7 +18,7 @@ from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from backbones.vit_fpn import ViTFPN, ViTFPNOptions
 from backbones.vitdet import ViTDet, ViTDetOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import LoadReport, load_weights
 
@@ -146,7 +146,7 @@ def test_timm_reads_the_encoder_of_a_hub_file_and_gives_the_tokens_of_the_reposi
 
 
 def with_head(backbone: Backbone) -> MaskRCNN:
-    settings = HeadSettings(channels=8, fc_channels=16)
+    settings = HeadOptions(channels=8, fc_channels=16)
     return MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
 
 

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from backbones.layers.adapter_encoder import InputNorm
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.weights.load import LoadReport, load_weights
 
 WIDTH, DEPTH, HEADS, GRID = 24, 4, 2, 4
@@ -52,7 +52,7 @@ def made(depth: int = DEPTH, width: int = WIDTH) -> Tensors:
 def load(backbone: ViTAdapter, tensors: Tensors, tmp_path) -> LoadReport:
     path = tmp_path / "uni.safetensors"
     save_file(tensors, path)
-    settings = HeadSettings(channels=8, fc_channels=16)
+    settings = HeadOptions(channels=8, fc_channels=16)
     detector = MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
     return load_weights(detector, backbone.key_maps["uni_perceiver"], path, "uni_perceiver", 0.0)
 

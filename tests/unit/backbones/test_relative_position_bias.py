@@ -16,7 +16,7 @@ from backbones.layers.attention import BiasedAttention
 from backbones.layers.relative_positions import resize_offset_table
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import LoadReport, load_weights
 
@@ -51,7 +51,7 @@ def classifier(**options) -> Beit:
 
 def load(backbone: ViTAdapter, state: dict[str, Tensor], tmp_path) -> LoadReport:
     save_file(state, tmp_path / "beit.safetensors")
-    settings = HeadSettings(channels=8, fc_channels=16)
+    settings = HeadOptions(channels=8, fc_channels=16)
     detector = MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
     path = tmp_path / "beit.safetensors"
     return load_weights(detector, backbone.key_maps["timm_beit"], path, "timm_beit", 0.0)

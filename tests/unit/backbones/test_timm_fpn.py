@@ -13,7 +13,7 @@ from backbones.layers.pooled_attention import pooled_maps
 from backbones.layers.shifted_windows import ShiftedWindowBlock
 from backbones.timm_fpn import FAMILIES, TimmFPN, TimmFPNOptions, family_of
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.errors import RecipeError, WeightsError
 from mimdet_cli.recipe.load import check_options
@@ -22,7 +22,7 @@ from mimdet_cli.weights.load import load_weights
 
 SWIN = "swin_tiny_patch4_window7_224"
 TINY = (SWIN, "convnext_atto", "pvt_v2_b0", "resnet18", "mvitv2_tiny")
-MMDET_HEAD = HeadSettings(rpn_convs=1, box_head="2fc", norm="none")
+MMDET_HEAD = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
 
 
 def tiny(model: str, **options) -> TimmFPN:

@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 from zoo import photographs, targets
 
-from backbones.contract import Backbone, BackboneOptions
+from backbones.contract import Backbone
+from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.build import backbone_class, build_detector, complete

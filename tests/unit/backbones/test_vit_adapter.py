@@ -14,7 +14,7 @@ from backbones.layers.fpn import FPN
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from heads.key_maps import HEADS
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
 
@@ -104,7 +104,7 @@ def parameters(size: str, **options: Any) -> tuple[int, int]:
     """Parameters of the backbone without its pyramid, and of the detector in mmdetection's form."""
     with torch.device("meta"):
         backbone = ViTAdapter(ViTAdapterOptions(**{**PUBLISHED[size], **options}))
-        settings = HeadSettings(rpn_convs=1, box_head="2fc", norm="none")
+        settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
         detector = MaskRCNN(backbone, 80, settings, (0, 0, 0), (1, 1, 1))
     total, neck = (sum(p.numel() for p in m.parameters()) for m in (detector, backbone.neck))
     return sum(p.numel() for p in backbone.parameters()) - neck, total
@@ -250,7 +250,7 @@ def test_every_layer_norm_has_the_floor_of_the_released_code():
 
 
 def test_released_decay_rules_or_the_optimizers_apply():
-    head = HeadSettings(channels=8, fc_channels=8)
+    head = HeadOptions(channels=8, fc_channels=8)
     decays = []
     for exceptions in (True, False):
         detector = MaskRCNN(tiny(decay_exceptions=exceptions), 3, head, (0,) * 3, (1,) * 3)
@@ -339,9 +339,9 @@ def released(norm: bool) -> list[str]:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_every_key_of_a_released_neck_and_head_becomes_one_of_ours_and_none_is_left(norm):
-    settings = HeadSettings(channels=8, fc_channels=8, rpn_convs=1, box_head="2fc", norm="none")
+    settings = HeadOptions(channels=8, fc_channels=8, rpn_convs=1, box_head="2fc", norm="none")
     if norm:
-        settings = HeadSettings(channels=8, fc_channels=8)
+        settings = HeadOptions(channels=8, fc_channels=8)
     backbone = tiny(fpn_norm="bn" if norm else "none")
     detector = MaskRCNN(backbone, 3, settings, (0, 0, 0), (1, 1, 1))
     rules = {**backbone.key_maps["vit_adapter_release"].rules, **HEADS["mmdet"]}

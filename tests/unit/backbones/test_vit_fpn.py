@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from backbones.key_maps.rename import rename
 from backbones.vit_fpn import ViTFPN, ViTFPNOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
 
@@ -17,7 +17,7 @@ SMALL = {
     "norm": "gn",
 }  # fmt: skip
 FORMS = ("li2021", "vit", "conv")
-MMDET = HeadSettings(rpn_convs=1, box_head="2fc", norm="none")
+MMDET = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
 SIZES = {
     "T": {"width": 192, "heads": 3, "grid": 14},
     "S": {"width": 384, "heads": 6, "grid": 14},
@@ -62,7 +62,7 @@ def parameters(options, head):
 
 
 def test_li_2021_has_the_official_number_of_parameters():
-    assert parameters(ViTFPNOptions(), HeadSettings()) == 118_674_184
+    assert parameters(ViTFPNOptions(), HeadOptions()) == 118_674_184
 
 
 @pytest.mark.parametrize("form", PAPER)

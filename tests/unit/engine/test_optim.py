@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from backbones.contract import Backbone, BackboneOptions, Level, Padding, ParameterRule
+from backbones.contract import Backbone, Level, Padding, ParameterRule
+from backbones.options.base import BackboneOptions
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.engine.optim import build_optimizer, rates, set_lr
 from mimdet_cli.recipe.load import load_recipe

@@ -7,7 +7,7 @@ from torch import nn
 
 from backbones.contract import Backbone, Level, Padding
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.evaluation.ensemble import Draws, seed_of
 from mimdet_cli.evaluation.inference import detect
@@ -47,7 +47,7 @@ class Forgetful(Backbone):
 @pytest.fixture
 def model() -> MaskRCNN:
     torch.manual_seed(0)
-    settings = HeadSettings(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
+    settings = HeadOptions(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
     detector = MaskRCNN(Forgetful(), 3, settings, (120.0,) * 3, (60.0,) * 3)
     for predictor in (detector.roi_heads.box_predictor, detector.rpn):
         for layer in predictor.modules():

@@ -6,8 +6,8 @@ from torch import nn
 
 from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, decode
 from heads.boxes import Coder
+from heads.options import HeadOptions
 from heads.roi_sampling import RegionSample
-from heads.settings import HeadSettings
 
 
 def sample(labels: list[int], boxes: torch.Tensor, truth: torch.Tensor) -> RegionSample:
@@ -54,7 +54,7 @@ def test_the_box_loss_weighs_deltas_as_its_coder_does():
 
 @pytest.mark.parametrize("labels", [[2, 2], []])
 def test_losses_without_foreground_or_without_regions_are_finite(labels):
-    head = BoxHead(4, HeadSettings(channels=4, fc_channels=8)).train()
+    head = BoxHead(4, HeadOptions(channels=4, fc_channels=8)).train()
     predictor = BoxPredictor(8, 2, boxes=2)
     boxes = torch.rand(len(labels), 4)
     logits, deltas = predictor(head(torch.randn(len(labels), 4, 7, 7)))
@@ -67,14 +67,14 @@ def test_losses_without_foreground_or_without_regions_are_finite(labels):
 
 @pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_convolutions_have_a_bias_exactly_without_a_norm(norm):
-    head = BoxHead(8, HeadSettings(channels=8, fc_channels=16, norm=norm))
+    head = BoxHead(8, HeadOptions(channels=8, fc_channels=16, norm=norm))
     assert len(head.convs) == 4
     assert all((block.conv.bias is None) == (norm != "none") for block in head.convs)
     assert head(torch.randn(2, 8, 7, 7)).shape == (2, 16)
 
 
 def test_two_linear_layers_replace_the_convolutions():
-    head = BoxHead(8, HeadSettings(box_head="2fc", channels=99, fc_channels=16))
+    head = BoxHead(8, HeadOptions(box_head="2fc", channels=99, fc_channels=16))
     assert [tuple(layer.weight.shape) for layer in head.fcs] == [(16, 8 * 49), (16, 16)]
     assert head(torch.randn(2, 8, 7, 7)).shape == (2, 16)
     assert not any(isinstance(m, nn.Conv2d) for m in head.modules())
@@ -82,7 +82,7 @@ def test_two_linear_layers_replace_the_convolutions():
 
 def test_initial_scales_are_detectron2s():
     torch.manual_seed(0)
-    head = BoxHead(32, HeadSettings(channels=64, fc_channels=128))  # fan-out is not fan-in
+    head = BoxHead(32, HeadOptions(channels=64, fc_channels=128))  # fan-out is not fan-in
     predictor = BoxPredictor(128, 40, boxes=40)
     for block in head.convs:
         assert block.conv.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
@@ -105,7 +105,7 @@ def test_boxes_are_decoded_per_class_with_their_weights_and_clipped():
 
 def found(probabilities, boxes, **settings):
     return best_of_image(
-        torch.tensor(probabilities), torch.tensor(boxes).float(), HeadSettings(**settings)
+        torch.tensor(probabilities), torch.tensor(boxes).float(), HeadOptions(**settings)
     )
 
 
@@ -144,5 +144,5 @@ def test_an_empty_box_stays_a_detection_and_one_that_is_not_finite_does_not():
 
 
 def test_no_regions_give_no_detections():
-    boxes, scores, labels = best_of_image(torch.zeros(0, 6), torch.zeros(0, 5, 4), HeadSettings())
+    boxes, scores, labels = best_of_image(torch.zeros(0, 6), torch.zeros(0, 5, 4), HeadOptions())
     assert (boxes.shape, scores.shape, labels.shape) == ((0, 4), (0,), (0,))

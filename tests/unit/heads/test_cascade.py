@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import pytest
@@ -10,14 +9,13 @@ from heads.box_head import box_losses
 from heads.cascade import CODERS, OVERLAPS, CascadeHeads, moved, refined
 from heads.instances import Target
 from heads.mask_head import mask_loss
+from heads.options import HeadOptions
 from heads.pooling import to_rois
 from heads.roi_sampling import label_regions, sample_regions
 from heads.rpn import RPN
-from heads.settings import HeadSettings
-from mimdet_cli.recipe.schema import Head
 
 STRIDES = (4, 8, 16, 32)
-SMALL = HeadSettings(channels=8, fc_channels=16, norm="none", roi_batch=32, cascade=True)
+SMALL = HeadOptions(channels=8, fc_channels=16, norm="none", roi_batch=32, cascade=True)
 SIZES = torch.tensor([[64, 64]])
 TRUTH = torch.tensor([[0.0, 0.0, 40.0, 40.0]])
 
@@ -34,7 +32,7 @@ TARGET = Target(TRUTH, torch.tensor([1]), Full())
 
 def cascade(classes: int = 3, **settings) -> CascadeHeads:
     torch.manual_seed(0)
-    return CascadeHeads(8, STRIDES, classes, dataclasses.replace(SMALL, **settings))
+    return CascadeHeads(8, STRIDES, classes, SMALL.model_copy(update=settings))
 
 
 def maps() -> list[Tensor]:
@@ -69,7 +67,7 @@ def seen_by(heads: CascadeHeads) -> list[int]:
     ("backbone", "detector"), [(91_449_024, 141_160_990), (311_237_888, 360_949_854)]
 )
 def test_with_vitdets_backbone_the_parameters_are_the_measured_ones(backbone, detector):
-    settings = HeadSettings(norm="ln", cascade=True)
+    settings = HeadOptions(norm="ln", cascade=True)
     with torch.device("meta"):
         parts = RPN(256, (*STRIDES, 64), settings), CascadeHeads(256, STRIDES, 80, settings)
     count = sum(p.numel() for part in parts for p in part.parameters())
@@ -239,6 +237,6 @@ def test_the_first_stage_draws_as_the_plain_head_does():
 
 
 def test_a_recipe_refuses_a_cascade_under_mmdets_rules_with_a_way_out():
-    assert Head(cascade=True).rules == "detectron2"
+    assert HeadOptions(cascade=True).rules == "detectron2"
     with pytest.raises(ValidationError, match=r"head\.cascade .* set rules to detectron2"):
-        Head(cascade=True, rules="mmdet")
+        HeadOptions(cascade=True, rules="mmdet")

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from torch import Tensor
@@ -8,13 +6,13 @@ from torchvision.ops import box_iou
 from heads.cascade import CascadeHeads
 from heads.ensemble import View, merge
 from heads.mask_head import of_class
+from heads.options import HeadOptions
 from heads.pooling import to_rois
 from heads.roi_heads import Candidates, RegionHeads, RoIHeads
-from heads.settings import HeadSettings
 
 STRIDES = (4, 8, 16, 32)
 CLASSES = 3
-SMALL = HeadSettings(channels=8, fc_channels=16, norm="none", score=0.2)
+SMALL = HeadOptions(channels=8, fc_channels=16, norm="none", score=0.2)
 SIZES = torch.tensor([[64, 64], [48, 64]])
 
 
@@ -31,7 +29,7 @@ class Told(RoIHeads):
 
 def told(*answers: Candidates, **settings) -> Told:
     torch.manual_seed(0)
-    return Told(8, STRIDES, CLASSES, dataclasses.replace(SMALL, **settings)).tell(*answers)
+    return Told(8, STRIDES, CLASSES, SMALL.model_copy(update=settings)).tell(*answers)
 
 
 def candidates(*found: tuple[list[float], int, float]) -> Candidates:
@@ -57,7 +55,7 @@ def views(count: int, images: int = 2) -> list[View]:
 def trained(kind: type[RegionHeads], **settings) -> RegionHeads:
     """Random heads whose predictors say something else for every region."""
     torch.manual_seed(0)
-    heads = kind(8, STRIDES, CLASSES, dataclasses.replace(SMALL, **settings))
+    heads = kind(8, STRIDES, CLASSES, SMALL.model_copy(update=settings))
     for name, parameter in heads.named_parameters():
         if name.endswith(("scores.weight", "deltas.weight", "logits.weight")):
             torch.nn.init.normal_(parameter, std=0.5)

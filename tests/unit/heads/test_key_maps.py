@@ -4,14 +4,14 @@ import torch
 from backbones.key_maps.rename import KeyMap, rename
 from heads.cascade import CascadeHeads
 from heads.key_maps import DETECTRON2_HEAD, HEADS, MMDET_HEAD
+from heads.options import HeadOptions
 from heads.roi_heads import RoIHeads
 from heads.rpn import RPN
-from heads.settings import HeadSettings
 
 STRIDES = (4, 8, 16, 32, 64)
 
 
-def ours(settings: HeadSettings) -> set[str]:
+def ours(settings: HeadOptions) -> set[str]:
     rpn = RPN(8, STRIDES, settings).state_dict()
     kind = CascadeHeads if settings.cascade else RoIHeads
     heads = kind(8, STRIDES[:4], 5, settings).state_dict()
@@ -43,7 +43,7 @@ def theirs(norm: str, fcs: int, rpn_convs: int) -> list[str]:
 def test_every_detectron2_key_becomes_one_of_ours_and_none_of_ours_is_left(
     norm, box_head, fcs, rpn_convs
 ):
-    settings = HeadSettings(
+    settings = HeadOptions(
         norm=norm, box_head=box_head, rpn_convs=rpn_convs, channels=8, fc_channels=8
     )
     keys = theirs(norm, fcs, rpn_convs)
@@ -68,7 +68,7 @@ def test_a_stranger_key_stays_unknown():
 @pytest.mark.parametrize("norm", ["bn", "ln", "gn", "none"])
 @pytest.mark.parametrize(("box_head", "fcs"), [("4conv1fc", 1), ("2fc", 2)])
 def test_every_key_of_detectron2s_cascade_becomes_one_of_ours(norm, box_head, fcs):
-    settings = HeadSettings(norm=norm, box_head=box_head, channels=8, fc_channels=8, cascade=True)
+    settings = HeadOptions(norm=norm, box_head=box_head, channels=8, fc_channels=8, cascade=True)
     keys = []
     for key in theirs(norm, fcs, rpn_convs=2):
         part = next((p for p in ("box_head.", "box_predictor.") if p in key), None)
@@ -106,7 +106,7 @@ def of_mmdet(norm: str, fcs: int, rpn_convs: int) -> list[str]:
 def test_every_mmdet_key_becomes_one_of_ours_and_none_of_ours_is_left(
     norm, box_head, fcs, rpn_convs
 ):
-    settings = HeadSettings(
+    settings = HeadOptions(
         norm=norm,
         box_head=box_head,
         rpn_convs=rpn_convs,
@@ -122,7 +122,7 @@ def test_every_mmdet_key_becomes_one_of_ours_and_none_of_ours_is_left(
 
 
 def test_weights_of_an_mmdet_head_fit_ours_without_reordering():
-    settings = HeadSettings(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
+    settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
     shapes = {
         "rpn_head.rpn_conv.weight": (256, 256, 3, 3),
         "rpn_head.rpn_cls.weight": (3, 256, 1, 1),

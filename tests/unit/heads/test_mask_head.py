@@ -5,10 +5,10 @@ import torch
 
 from heads.instances import Target
 from heads.mask_head import MaskHead, mask_loss, mask_truth
+from heads.options import HeadOptions
 from heads.roi_sampling import RegionSample
-from heads.settings import HeadSettings
 
-SMALL = HeadSettings(channels=8)
+SMALL = HeadOptions(channels=8)
 
 
 class Marked:
@@ -67,7 +67,7 @@ def test_an_object_without_mask_is_refused_with_a_way_out():
 
 @pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_loss_without_foreground_is_zero_and_reaches_every_parameter(norm):
-    head = MaskHead(8, 5, HeadSettings(channels=8, norm=norm)).train()
+    head = MaskHead(8, 5, HeadOptions(channels=8, norm=norm)).train()
     before = {key: value.clone() for key, value in head.state_dict().items() if "running" in key}
     nothing = torch.zeros(0, dtype=torch.long)
     loss = mask_loss(head(torch.zeros(0, 8, 14, 14)), nothing, torch.zeros(0, 28, 28))
@@ -79,7 +79,7 @@ def test_loss_without_foreground_is_zero_and_reaches_every_parameter(norm):
 
 def test_initial_scales_are_detectron2s():
     torch.manual_seed(0)
-    head = MaskHead(64, 64, HeadSettings(channels=64))
+    head = MaskHead(64, 64, HeadOptions(channels=64))
     assert head.logits.weight.std().item() == pytest.approx(0.001, rel=0.05)
     assert head.up.weight.std().item() == pytest.approx((2 / (64 * 4)) ** 0.5, rel=0.05)
     for block in head.convs:

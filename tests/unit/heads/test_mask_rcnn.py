@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
@@ -7,10 +5,9 @@ from torch import nn
 from backbones.contract import Backbone, Level, Padding
 from heads.instances import Target
 from heads.mask_rcnn import MaskRCNN, canvas
-from heads.settings import HeadSettings
-from mimdet_cli.recipe.schema import Head
+from heads.options import HeadOptions
 
-SMALL = HeadSettings(channels=8, fc_channels=16, rpn_batch=32, roi_batch=32)
+SMALL = HeadOptions(channels=8, fc_channels=16, rpn_batch=32, roi_batch=32)
 NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
 
@@ -47,7 +44,7 @@ class Full:
         return torch.ones(len(index), size, size, dtype=torch.bool)
 
 
-def detector(settings: HeadSettings = SMALL, **backbone) -> MaskRCNN:
+def detector(settings: HeadOptions = SMALL, **backbone) -> MaskRCNN:
     torch.manual_seed(0)
     return MaskRCNN(Stem(**backbone), 3, settings, MEAN, STD)
 
@@ -69,8 +66,10 @@ LOSSES = {"rpn_objectness", "rpn_box", "box_class", "box_regression", "mask"}
 STAGES = {f"{loss}_{stage}" for loss in ("box_class", "box_regression") for stage in range(3)}
 FORMS = {
     "plain": SMALL,
-    "cascade": dataclasses.replace(SMALL, cascade=True),
-    "mmdet": dataclasses.replace(SMALL, rules="mmdet", rpn_convs=1, box_head="2fc", norm="none"),
+    "cascade": SMALL.model_copy(update={"cascade": True}),
+    "mmdet": SMALL.model_copy(
+        update={"rules": "mmdet", "rpn_convs": 1, "box_head": "2fc", "norm": "none"}
+    ),
 }
 forms = pytest.mark.parametrize("form", FORMS)
 
@@ -79,15 +78,10 @@ def losses_of(form: str) -> set[str]:
     return {"rpn_objectness", "rpn_box", "mask"} | STAGES if form == "cascade" else LOSSES
 
 
-def test_settings_and_recipe_section_have_the_same_fields_and_defaults():
-    ours = {field.name: field.default for field in dataclasses.fields(HeadSettings)}
-    assert ours == Head().model_dump()
-
-
 @pytest.mark.parametrize("norm", ["bn", "ln"])
 def test_parameter_counts_at_full_size_are_the_measured_ones(norm):
     with torch.device("meta"):
-        model = MaskRCNN(Stem(channels=256), 80, HeadSettings(norm=norm), MEAN, STD)
+        model = MaskRCNN(Stem(channels=256), 80, HeadOptions(norm=norm), MEAN, STD)
 
     def count(part: nn.Module) -> int:
         return sum(p.numel() for p in part.parameters())
@@ -119,7 +113,7 @@ def test_training_returns_finite_losses_by_name_that_reach_every_parameter(form)
 @forms
 @pytest.mark.parametrize("norm", ["bn", "syncbn", "ln", "gn", "none"])
 def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(norm, form):
-    model = detector(dataclasses.replace(FORMS[form], norm=norm)).train()
+    model = detector(FORMS[form].model_copy(update={"norm": norm})).train()
     losses = model(images(), [NOTHING, NOTHING])
     assert all(torch.isfinite(loss) for loss in losses.values())
     boxes = {name for name in losses if "regression" in name or name in ("mask", "rpn_box")}
@@ -131,7 +125,7 @@ def test_a_batch_without_objects_gives_finite_losses_that_reach_every_parameter(
 
 @forms
 def test_a_box_only_head_trains_and_detects_without_masks(form):
-    model = detector(dataclasses.replace(FORMS[form], mask=False, score=0.0))
+    model = detector(FORMS[form].model_copy(update={"mask": False, "score": 0.0}))
     losses = model.train()(images(), targets(masks=False))
     assert set(losses) == losses_of(form) - {"mask"}
     assert all(found.masks is None for found in model.eval()(images()))
@@ -140,7 +134,7 @@ def test_a_box_only_head_trains_and_detects_without_masks(form):
 
 @forms
 def test_detections_are_inside_their_image_sorted_and_limited(form):
-    model = detector(dataclasses.replace(FORMS[form], score=0.0, detections=7)).eval()
+    model = detector(FORMS[form].model_copy(update={"score": 0.0, "detections": 7})).eval()
     with torch.no_grad():
         found = model(images())
     assert [len(f.boxes) for f in found] == [7, 7]
@@ -156,7 +150,7 @@ def test_detections_are_inside_their_image_sorted_and_limited(form):
 
 @forms
 def test_nothing_above_the_score_gives_empty_detections(form):
-    model = detector(dataclasses.replace(FORMS[form], score=1.0)).eval()
+    model = detector(FORMS[form].model_copy(update={"score": 1.0})).eval()
     for found in model(images()):
         assert (found.boxes.shape, found.masks.shape) == ((0, 4), (0, 28, 28))
 
@@ -200,7 +194,7 @@ def test_levels_of_different_widths_are_refused():
 
 @forms
 def test_bfloat16_autocast_keeps_boxes_scores_and_losses_in_fp32(form):
-    model = detector(dataclasses.replace(FORMS[form], score=0.0, detections=5))
+    model = detector(FORMS[form].model_copy(update={"score": 0.0, "detections": 5}))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = model.train()(images(), targets())
         with torch.no_grad():
@@ -237,7 +231,7 @@ def bright_squares(count: int) -> tuple[list[torch.Tensor], list[Target]]:
 
 @forms
 def test_thirty_steps_on_four_images_lower_every_group_of_losses(form):
-    model = detector(dataclasses.replace(FORMS[form], norm="none")).train()
+    model = detector(FORMS[form].model_copy(update={"norm": "none"})).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     pictures, truth = bright_squares(4)
     history = []

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from heads.instances import Target
+from heads.options import HeadOptions
 from heads.rpn import RPN, AnchorSample, best_per_level, rpn_losses, sample_anchors
-from heads.settings import HeadSettings
 
 STRIDES = (4, 8, 16, 32, 64)
-SMALL = HeadSettings(channels=8, rpn_batch=16)
+SMALL = HeadOptions(channels=8, rpn_batch=16)
 
 
 def maps(side: int = 64, images: int = 2) -> list[torch.Tensor]:
@@ -18,7 +18,7 @@ def maps(side: int = 64, images: int = 2) -> list[torch.Tensor]:
 
 def test_all_layers_start_normal_with_std_0_01_and_zero_bias():
     torch.manual_seed(0)
-    rpn = RPN(64, STRIDES, HeadSettings(channels=64))
+    rpn = RPN(64, STRIDES, HeadOptions(channels=64))
     layers = [m for m in rpn.modules() if isinstance(m, nn.Conv2d)]
     assert len(layers) == 4
     for layer in layers:
@@ -28,7 +28,7 @@ def test_all_layers_start_normal_with_std_0_01_and_zero_bias():
 
 @pytest.mark.parametrize("convs", [1, 2])
 def test_number_of_convolutions_is_an_option(convs):
-    assert len(RPN(8, STRIDES, HeadSettings(channels=8, rpn_convs=convs)).convs) == convs
+    assert len(RPN(8, STRIDES, HeadOptions(channels=8, rpn_convs=convs)).convs) == convs
 
 
 def test_logits_and_deltas_come_in_the_order_of_the_anchors():
@@ -96,7 +96,7 @@ def test_losses_without_objects_reach_every_parameter():
 
 def propose(boxes: list[list[float]], logits: list[float], size=(100, 100), **settings):
     """Proposals from anchors that are the boxes themselves."""
-    rpn = RPN(8, STRIDES, HeadSettings(channels=8, **settings)).eval()
+    rpn = RPN(8, STRIDES, HeadOptions(channels=8, **settings)).eval()
     levels = ([torch.tensor([logits])], [torch.zeros(1, len(boxes), 4)], [torch.tensor(boxes)])
     (found,) = rpn.propose(*levels, torch.tensor([size]))
     return found
@@ -110,7 +110,7 @@ def test_proposals_are_sorted_by_logit_and_suppressed_above_the_threshold():
 
 
 def test_levels_do_not_suppress_each_other():
-    rpn = RPN(8, STRIDES, HeadSettings(channels=8)).eval()
+    rpn = RPN(8, STRIDES, HeadOptions(channels=8)).eval()
     box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     logits, deltas = [torch.zeros(1, 1)] * 2, [torch.zeros(1, 1, 4)] * 2
     (found,) = rpn.propose(logits, deltas, [box, box], torch.tensor([[100, 100]]))

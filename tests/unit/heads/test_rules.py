@@ -13,14 +13,14 @@ from heads.box_head import BoxHead
 from heads.boxes import match
 from heads.instances import Target
 from heads.mask_head import MaskHead
+from heads.options import HeadOptions
 from heads.roi_heads import RoIHeads
 from heads.roi_sampling import sample_regions
 from heads.rpn import RPN, AnchorSample, on_canvas, rpn_losses, sample_anchors
 from heads.rules import DETECTRON2, MMDET, RULES
-from heads.settings import HeadSettings
 
 STRIDES = (4, 8, 16, 32, 64)
-VIT_ADAPTER = HeadSettings(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
+VIT_ADAPTER = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
 NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 
@@ -104,7 +104,7 @@ def test_the_best_anchor_is_no_positive_below_the_claim():
 
 
 def test_anchors_beyond_an_images_own_padding_take_no_part():
-    rpn = RPN(8, STRIDES, dataclasses.replace(VIT_ADAPTER, channels=8, rpn_batch=100_000))
+    rpn = RPN(8, STRIDES, VIT_ADAPTER.model_copy(update={"channels": 8, "rpn_batch": 100_000}))
     grids = [(-(-128 // s), -(-128 // s)) for s in STRIDES]
     anchors = torch.cat(rpn.anchors(grids))
     sizes = torch.tensor([[128, 128], [60, 33]])  # padded to 64 x 64 on a canvas of 128 x 128
@@ -150,11 +150,11 @@ def test_truth_without_proposals_and_proposals_without_truth_are_sampled():
 
 
 def test_the_option_reaches_the_samples_and_losses_of_the_same_weights():
-    small = HeadSettings(channels=8, fc_channels=8, rpn_batch=2000)
+    small = HeadOptions(channels=8, fc_channels=8, rpn_batch=2000)
     parts = {}
     for name in RULES:
         torch.manual_seed(0)
-        settings = dataclasses.replace(small, rules=name)
+        settings = small.model_copy(update={"rules": name})
         parts[name] = RPN(8, STRIDES, settings), RoIHeads(8, STRIDES[:4], 5, settings)
     maps = [torch.ones(1, 8, max(64 // s, 1), max(64 // s, 1)) for s in STRIDES]
     target = Target(torch.tensor([[4.0, 4.0, 34.0, 34.0]]).repeat(2, 1), torch.tensor([0, 1]))
@@ -168,7 +168,7 @@ def test_the_option_reaches_the_samples_and_losses_of_the_same_weights():
 
 
 def test_proposals_and_detections_of_a_shrinking_head_keep_a_width():
-    settings = dataclasses.replace(VIT_ADAPTER, channels=8, fc_channels=8, score=0.0)
+    settings = VIT_ADAPTER.model_copy(update={"channels": 8, "fc_channels": 8, "score": 0.0})
     maps = [torch.zeros(1, 8, max(64 // s, 1), max(64 // s, 1)) for s in STRIDES]
     sizes = torch.tensor([[64, 64]])
     rpn = RPN(8, STRIDES, settings).eval()
@@ -189,7 +189,7 @@ def test_proposals_and_detections_of_a_shrinking_head_keep_a_width():
 
 def test_linear_layers_start_xavier_uniform_and_mask_logits_as_other_convolutions():
     torch.manual_seed(0)
-    settings = HeadSettings(channels=64, fc_channels=128, box_head="2fc", rules="mmdet")
+    settings = HeadOptions(channels=64, fc_channels=128, box_head="2fc", rules="mmdet")
     head = BoxHead(16, settings)
     for layer, (fan_in, fan_out) in zip(head.fcs, ((16 * 49, 128), (128, 128)), strict=True):
         bound = math.sqrt(6 / (fan_in + fan_out))

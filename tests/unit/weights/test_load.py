@@ -10,7 +10,7 @@ from backbones.contract import Backbone
 from backbones.key_maps.rename import Drop, KeyMap, Stack
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.settings import HeadSettings
+from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import load_weights
 
@@ -24,7 +24,7 @@ STORED_GRID = 6
 def detector(**options) -> MaskRCNN:
     torch.manual_seed(0)
     backbone = MIMDet(MIMDetOptions(**{**SMALL, **options}))
-    settings = HeadSettings(channels=8, fc_channels=16)
+    settings = HeadOptions(channels=8, fc_channels=16)
     return MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from zoo import SMALL, SMALL_DATA, SMALL_HEAD, mixed_split, photographs, targets
 
 from heads.mask_rcnn import MaskRCNN
+from heads.options import HeadOptions
 from mimdet_cli import plugins
 from mimdet_cli.build import (
     build_detector,
@@ -35,12 +36,12 @@ from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
-from mimdet_cli.recipe.schema import Data, Head, Init, Optimizer, Recipe, Train
+from mimdet_cli.recipe.schema import Data, Init, Optimizer, Recipe, Train
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 STEPS = 8
-SECTIONS = {"head": Head, "data": Data, "train": Train, "optimizer": Optimizer, "init": Init}
+SECTIONS = {"head": HeadOptions, "data": Data, "train": Train, "optimizer": Optimizer, "init": Init}
 BACKBONES = sorted(
     entry.name for entry in entry_points(group=plugins.GROUP) if entry.dist.name == "mimdet"
 )

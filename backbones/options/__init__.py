@@ -1,0 +1,1 @@
+"""The options of backbones: data, which load without torch."""
