@@ -70,16 +70,16 @@ class Console:
         RichConsole(file=self._out).print(table)
 
     @contextmanager
-    def training(self, total: int, *, start: int = 0, every: int = 20) -> Iterator["Training"]:
+    def steps(self, total: int, *, start: int = 0, every: int = 20) -> Iterator["StepLine"]:
         """Progress of `total` steps, of which `start` are done; a plain line every `every`."""
         with self._bar("training", total, start) as bar:
-            yield Training(self, bar, total, start, every)
+            yield StepLine(self, bar, total, start, every)
 
     @contextmanager
-    def progress(self, total: int, label: str) -> Iterator["Progress"]:
+    def items(self, total: int, label: str) -> Iterator["ItemLine"]:
         """Progress of `total` items."""
         with self._bar(label, total, 0) as bar:
-            yield Progress(self, bar, total, label)
+            yield ItemLine(self, bar, total, label)
 
     def _tell(self, text: str, style: str | None = None) -> None:
         if not self._err.isatty():
@@ -125,7 +125,7 @@ class Bar:
         self._bars.update(self._task, completed=done, note=note)
 
 
-class Training:
+class StepLine:
     """Shows the step, loss, learning rate, speed and remaining time of a training run."""
 
     def __init__(
@@ -150,7 +150,7 @@ class Training:
             self._console.say(f"step {step}/{self._total}  {note}")
 
 
-class Progress:
+class ItemLine:
     """Shows how many items are done; plain lines at most every ten seconds, and at the end."""
 
     def __init__(self, console: Console, bar: Bar | None, total: int, label: str) -> None:

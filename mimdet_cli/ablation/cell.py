@@ -26,7 +26,6 @@ from mimdet_cli.ablation.folder import LOCK, enter, is_scored, is_trained, locke
 from mimdet_cli.ablation.layout import CELL, LAST, read_record, run_folder
 from mimdet_cli.ablation.plan import Plan, Run, Scoring
 from mimdet_cli.build import choose_device, complete
-from mimdet_cli.console import Console
 from mimdet_cli.engine.checkpoint import is_whole
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.errors import MimdetError, WeightsError
@@ -35,23 +34,24 @@ from mimdet_cli.jobs.run_folder import CLASSES, METRICS, RECIPE, WEIGHTS
 from mimdet_cli.jobs.scoring import score_run
 from mimdet_cli.jobs.training import train
 from mimdet_cli.measure.memory import GB, meter, unmeasurable
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 
 
-def run_cell(plan: Plan, run: Run, *, device: str | None, console: Console) -> dict[str, Any]:
+def run_cell(plan: Plan, run: Run, *, device: str | None, progress: Progress) -> dict[str, Any]:
     """Do what is left of a run; its record, which is in its folder too.
 
     Refused where another process is at it.
     """
     enter(plan)
-    prepare_data(plan, console)
+    prepare_data(plan, progress)
     folder = run_folder(plan.request.out, run.hash)
     with locked(folder / LOCK):
         try:
             _start_is_there(plan, run)
-            record = _train(folder, run, device, console)
+            record = _train(folder, run, device, progress)
             for scoring in run.scorings:
-                record = _score(folder, record, run, scoring, device, console)
+                record = _score(folder, record, run, scoring, device, progress)
         except Exception as error:
             record_failure(folder, run, reason_of(error))
             raise
@@ -60,12 +60,12 @@ def run_cell(plan: Plan, run: Run, *, device: str | None, console: Console) -> d
     return record
 
 
-def prepare_data(plan: Plan, console: Console) -> None:
+def prepare_data(plan: Plan, progress: Progress) -> None:
     """Draw the embedded data set, if the ablation uses it; one process does."""
     out = plan.request.out
     if plan.data == own_data.IDENTITY:
         with locked(out / "data.lock", wait=True):
-            own_data.make(out, console)
+            own_data.make(out, progress)
 
 
 def record_failure(folder: Path, run: Run, reason: str) -> None:
@@ -101,7 +101,7 @@ def _start_is_there(plan: Plan, run: Run) -> None:
     )
 
 
-def _train(folder: Path, run: Run, device: str | None, console: Console) -> dict[str, Any]:
+def _train(folder: Path, run: Run, device: str | None, progress: Progress) -> dict[str, Any]:
     """The record of the trained run."""
     record = read_record(folder / CELL)
     if is_trained(folder, record):
@@ -111,7 +111,7 @@ def _train(folder: Path, run: Run, device: str | None, console: Console) -> dict
     shutil.rmtree(folder / "evals", ignore_errors=True)
     chosen = choose_device(device)
     memory = None if unmeasurable(chosen) else meter(chosen)
-    report = train(unscored(run.recipe), out=target, resume=False, device=device, console=console)
+    report = train(unscored(run.recipe), out=target, resume=False, device=device, progress=progress)
     peak_gb = None if memory is None else round(memory.peak() / GB, 4)
     recipe = complete(load_recipe(target / "last" / RECIPE)).recipe
     counts = count(recipe, _classes(target))
@@ -140,7 +140,7 @@ def _score(
     run: Run,
     scoring: Scoring,
     device: str | None,
-    console: Console,
+    progress: Progress,
 ) -> dict[str, Any]:
     """The record with one evaluation more."""
     if is_scored(folder, record, scoring.key):
@@ -153,7 +153,7 @@ def _score(
             data=run.recipe.recipe.data.root,
             overrides=overrides,
             device=device,
-            console=console,
+            progress=progress,
             evals=scoring.evals,
             folder=partial,
         )

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mimdet_cli.console import Console
 from mimdet_cli.data.scenes import CLASSES
 from mimdet_cli.data.synthetic import VERSION, write_demo
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.catalog import shipped_folder
 from mimdet_cli.recipe.schema import Data
 
@@ -30,8 +30,8 @@ def is_own(data: Data, out: Path) -> bool:
     return data.root == str(folder_in(out))
 
 
-def make(out: Path, console: Console) -> None:
+def make(out: Path, progress: Progress) -> None:
     """Draw the set once; call it under a lock."""
     train, val, _ = AMOUNTS
     if write_demo(folder_in(out), train=train, val=val):
-        console.say(f"data: drew the embedded set into {folder_in(out)}")
+        progress.say(f"data: drew the embedded set into {folder_in(out)}")

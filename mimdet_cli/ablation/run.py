@@ -20,8 +20,8 @@ from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.own_data import is_own
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.build import choose_device, find_data
-from mimdet_cli.console import Console
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
+from mimdet_cli.progress import Progress
 from mimdet_cli.words import counted, lasting
 
 LOG = "log.txt"
@@ -39,29 +39,29 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, *, shard: tuple[int, int], device: str | None, console: Console
+    plan: Plan, *, shard: tuple[int, int], device: str | None, progress: Progress
 ) -> Outcome:
     """Run the part of the plan that `shard` (number from 1, of how many) names."""
     choose_device(device)
     require_data(plan)
     enter(plan)
-    prepare_data(plan, console)
+    prepare_data(plan, progress)
     outcome = Outcome()
     runs = of_shard(plan.runs, shard)
     left = [run for run in runs if not is_done(plan.request.out, run)]
     outcome.done = [run.hash for run in runs if run not in left]
     if outcome.done:
-        console.say(f"{counted(len(outcome.done), 'run')} of {len(runs)} done before")
+        progress.say(f"{counted(len(outcome.done), 'run')} of {len(runs)} done before")
     spent: list[float] = []
     for number, run in enumerate(left, 1):
         place = f"[{len(runs) - len(left) + number}/{len(runs)}] {run.title}"
-        console.say(f"{place} ...")
+        progress.say(f"{place} ...")
         began = time.monotonic()
         told = _run_one(plan, run, device, outcome)
         spent.append(time.monotonic() - began)
         rest = len(left) - number
         eta = f"; about {lasting(sum(spent) / len(spent) * rest)} left" if rest else ""
-        console.say(f"{place}: {told} ({lasting(spent[-1])}{eta})")
+        progress.say(f"{place}: {told} ({lasting(spent[-1])}{eta})")
     for run in plan.runs:
         if run.hash in outcome.busy and is_done(plan.request.out, run):
             del outcome.busy[run.hash]

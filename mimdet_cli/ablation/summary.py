@@ -35,8 +35,8 @@ from mimdet_cli.ablation.statistics import (
     difference,
     estimate,
 )
-from mimdet_cli.console import Console
 from mimdet_cli.errors import MimdetError
+from mimdet_cli.progress import Progress
 
 APS: Final[tuple[Metric, ...]] = ("box_ap", "mask_ap")
 COSTS: Final[tuple[Metric, ...]] = (*MEASURED, "parameters", "gmacs")
@@ -112,14 +112,14 @@ class Summary:
         return [run for run in self.runs if run.state == state]
 
 
-def summarise(request: Request, console: Console, plan: Plan | None = None) -> Summary:
+def summarise(request: Request, progress: Progress, plan: Plan | None = None) -> Summary:
     """What the folder of the request has come to, however far; nothing is run."""
     plan = plan or Plan()
     out, name = request.out, Path(request.name).stem
     record = read_ablation(out, name)
     refuse_another(record, request, out / RECORDS / f"{name}.json")
     runs = read_runs(out, record)
-    drawn = _drawn(request, record, runs, plan, console)
+    drawn = _drawn(request, record, runs, plan, progress)
     figures = {cell.label: _figures(cell, runs, drawn) for cell in record.cells}
     rows = _rows(record, runs, figures, drawn, plan)
     table = {label: one for label, one in figures.items() if one.ap or one.costs}
@@ -152,7 +152,7 @@ def _drawn(
     record: AblationRecord,
     runs: Mapping[str, RunRecord],
     plan: Plan,
-    console: Console,
+    progress: Progress,
 ) -> Drawn:
     """Every evaluation that is there, once; all that cannot be read in one error."""
     wanted = {
@@ -164,7 +164,7 @@ def _drawn(
     measure = Measure(plan)
     found: dict[tuple[str, str], Mapping[str, Resampled]] = {}
     errors: list[MimdetError] = []
-    with console.progress(len(wanted), "resampling evaluations") as progress:
+    with progress.items(len(wanted), "resampling evaluations") as done:
         for (name, key), folder in wanted.items():
             scored = runs[name].evaluations[key]
             try:
@@ -173,7 +173,7 @@ def _drawn(
                 found[name, key] = measure.of(folder, split.annotations, recorded)
             except MimdetError as error:
                 errors += [one for one in error.each() if str(one) not in map(str, errors)]
-            progress.advance()
+            done.advance()
     if errors:
         raise MimdetError.joined(errors)
     return found

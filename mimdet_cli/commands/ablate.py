@@ -136,10 +136,10 @@ def ablate(
     elif commands:
         console.result(running.commands(made, device))
     elif cell is not None:
-        run_cell(made, made.run(cell), device=device, console=console)
+        run_cell(made, made.run(cell), device=device, progress=console)
     else:
         part = running.parse_shard(shard)
-        outcome = running.run_plan(made, shard=part, device=device, console=console)
+        outcome = running.run_plan(made, shard=part, device=device, progress=console)
         _report(request, console, as_json=as_json)
         for line in show.outcome_lines(made, outcome):
             console.say(line)

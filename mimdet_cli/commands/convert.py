@@ -69,7 +69,7 @@ def convert(
     if to is not None:
         from mimdet_cli.jobs.exporting import export
 
-        exported = export(source, to=to, out=out, console=console)
+        exported = export(source, to=to, out=out, progress=console)
         console.result(exported.to_json() if as_json else exported.lines())
         return
     resolved = load_recipe(str(recipe), overrides or [])
@@ -78,7 +78,7 @@ def convert(
     from mimdet_cli.jobs.converting import convert as run_conversion
 
     released = Released(source, layout, classes, annotations)
-    report = run_conversion(resolved, released, out=out, console=console)
+    report = run_conversion(resolved, released, out=out, progress=console)
     console.result(report.to_json() if as_json else report.lines())
 
 

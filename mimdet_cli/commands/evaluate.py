@@ -95,7 +95,7 @@ def evaluate(
         data=str(data) if data else None,
         overrides=overrides or [],
         device=device,
-        console=console,
+        progress=console,
         ratio=ratio,
         evals=evals,
         folder=out,

@@ -35,6 +35,6 @@ def predict(
 
     console = Console()
     report = run_prediction(
-        run, inputs, out=out, threshold=threshold, device=device, console=console
+        run, inputs, out=out, threshold=threshold, device=device, progress=console
     )
     console.result(report.to_json() if as_json else report.lines())

@@ -62,7 +62,7 @@ def profile(
 
     console = Console()
     report = run_profile(
-        resolved, size=shape, ratio=ratio, classes=classes, device=device, console=console
+        resolved, size=shape, ratio=ratio, classes=classes, device=device, progress=console
     )
     console.result(report.to_json() if as_json else report.lines())
 

@@ -110,7 +110,7 @@ def pull(
     elif source is not None:
         done = carry_in(names or [], source.expanduser(), relock, console)
     else:
-        done = pull_all(names or [], choice, dry_run=dry_run, console=console)
+        done = pull_all(names or [], choice, dry_run=dry_run, progress=console)
     if to is not None:
         carry_out([one.name for one in done], to.expanduser())
         console.say(f"copied to {to}; on the other machine `mimdet pull --from DIR`")

@@ -53,7 +53,7 @@ def train(
     from mimdet_cli.jobs.training import train as run_training
 
     console = Console()
-    report = run_training(resolved, out=folder, resume=resume, device=device, console=console)
+    report = run_training(resolved, out=folder, resume=resume, device=device, progress=console)
     console.result(report.to_json() if as_json else report.lines())
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from mimdet_cli.console import Console, Training
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import total
 from mimdet_cli.jobs.scoring import Scored, points, score_model
+from mimdet_cli.progress import Progress, StepMeter
 from mimdet_cli.recipe.schema import Recipe
 
 Better = Callable[[TrainState, Mapping[str, Any]], None]
@@ -25,16 +25,16 @@ def every_step(step: int) -> bool:
 class Means:
     """Shows every step, and writes the means of the steps since the last line when one is due."""
 
-    def __init__(self, journal: Journal, progress: Training, due: When) -> None:
+    def __init__(self, journal: Journal, meter: StepMeter, due: When) -> None:
         self.journal = journal
-        self.progress = progress
+        self.meter = meter
         self.due = due
         self.window: list[Timed] = []
 
     def add(self, state: TrainState, timed: Timed) -> None:
         """Take in one step."""
         report = timed.report
-        self.progress.update(state.step, loss=report.loss, lr=report.lr, step_s=timed.step_s)
+        self.meter.update(state.step, loss=report.loss, lr=report.lr, step_s=timed.step_s)
         self.window.append(timed)
         if not self.due(state.step):
             return
@@ -61,7 +61,7 @@ def evaluation(
     split: CocoSplit,
     device: torch.device,
     journal: Journal,
-    console: Console,
+    progress: Progress,
     better: Better,
     found: list[Scored],
 ) -> Action:
@@ -72,13 +72,13 @@ def evaluation(
             (record["box_ap"] or 0 for record in journal.read() if record["event"] == "eval"),
             default=-1.0,
         )
-        scored = score_model(state.model, recipe, split, device, console)
+        scored = score_model(state.model, recipe, split, device, progress)
         numbers = {"box_ap": scored.ap.box.AP, "box_ap50": scored.ap.box.AP50}
         if scored.ap.mask is not None:
             numbers |= {"mask_ap": scored.ap.mask.AP, "mask_ap50": scored.ap.mask.AP50}
         journal.write("eval", step=state.step, **numbers, eval_s=scored.seconds)
         shown = "  ".join(f"{name} {points(value)}" for name, value in numbers.items())
-        console.say(f"step {state.step}: {shown}")
+        progress.say(f"step {state.step}: {shown}")
         if (numbers["box_ap"] or 0) > best:
             better(state, numbers)
         found[:] = [scored]

@@ -14,13 +14,13 @@ from backbones.key_maps.rename import KeyMap, rename
 from heads.key_maps import HEADS
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector, build_state, complete
-from mimdet_cli.console import Console
 from mimdet_cli.engine.checkpoint import save_weights
 from mimdet_cli.errors import RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import sha256, whole_folder, write_text
 from mimdet_cli.jobs.class_names import COCO, name_classes
 from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.environment import environment
@@ -74,7 +74,7 @@ class ConversionReport:
 
 
 def convert(
-    resolved: ResolvedRecipe, released: Released, *, out: Path, console: Console
+    resolved: ResolvedRecipe, released: Released, *, out: Path, progress: Progress
 ) -> ConversionReport:
     """Fill the recipe's detector with a released file and write it as the run `out`."""
     refuse_used(out)
@@ -82,7 +82,7 @@ def convert(
     recipe = complete(resolved).recipe
     detector = build_detector(recipe, COCO)
     maps = detector.backbone.key_maps
-    layout = _layout(maps, released.layout, recipe.backbone.name, console)
+    layout = _layout(maps, released.layout, recipe.backbone.name, progress)
     key_map = maps[layout]
     tensors = read_tensors(released.file, key_map.unwrap)
     number = _classes_of(tensors, key_map, released.file)
@@ -93,9 +93,9 @@ def convert(
     digest = sha256(released.file)
     notes = _notes(tensors, recipe, number, named)
     for line in [*report.lines(), notes[0]]:
-        console.say(line)
+        progress.say(line)
     for line in notes[1:]:
-        console.warn(line)
+        progress.warn(line)
     conversion = Conversion(
         released.file.name, digest, layout, categories, named, report, tuple(notes)
     )
@@ -137,7 +137,9 @@ def refuse_bare_pickle(file: Path) -> None:
     )
 
 
-def _layout(maps: Mapping[str, KeyMap], named: str | None, backbone: str, console: Console) -> str:
+def _layout(
+    maps: Mapping[str, KeyMap], named: str | None, backbone: str, progress: Progress
+) -> str:
     """The format of the file: as named, or the only one that holds this backbone's detectors."""
     whole = list(whole_detector_maps(maps))
     if named in whole:
@@ -153,7 +155,7 @@ def _layout(maps: Mapping[str, KeyMap], named: str | None, backbone: str, consol
             + (f" To train from the file: `--set init.format={named}`." if alone else ""),
         )
     if len(whole) == 1:
-        console.say(f"format: {whole[0]}, the only one of whole detectors that '{backbone}' reads")
+        progress.say(f"format: {whole[0]}, the only one of whole detectors that '{backbone}' reads")
         return whole[0]
     raise RecipeError(
         f"the backbone '{backbone}', with this recipe's options, reads "

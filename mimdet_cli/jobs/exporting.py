@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 
 from mimdet_cli import __version__
-from mimdet_cli.console import Console
 from mimdet_cli.engine.checkpoint import MODEL
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint, texts
+from mimdet_cli.progress import Progress
 from mimdet_cli.weights.write import detectron2_names, write_safetensors
 
 SUFFIX = ".safetensors"
@@ -56,16 +56,16 @@ class ExportReport:
         return f"model.load_state_dict({load})"
 
 
-def export(run: Path, *, to: Target, out: Path, console: Console) -> ExportReport:
+def export(run: Path, *, to: Target, out: Path, progress: Progress) -> ExportReport:
     """Write the checkpoint of `run` to the file `out`."""
     _refuse_name(out)
     checkpoint = open_checkpoint(run)
-    console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
+    progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     detector = checkpoint.detector(torch.device("cpu"))
     tensors = detector.state_dict()
     if to == "detectron2":
         if checkpoint.recipe.head.rules != "detectron2":
-            console.warn(
+            progress.warn(
                 f"the model follows {checkpoint.recipe.head.rules}'s rules (head.rules); "
                 "detectron2's limit boxes otherwise, so that detections may differ."
             )

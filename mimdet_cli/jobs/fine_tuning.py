@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.console import Console
 from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import MODEL
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.jobs.run_folder import WEIGHTS, Checkpoint, open_checkpoint
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.reading import flatten
 from mimdet_cli.recipe.schema import Init, Recipe
 from mimdet_cli.weights.read import read_tensors
@@ -39,7 +39,7 @@ def take_over(
     checkpoint: Checkpoint,
     recipe: Recipe,
     categories: Sequence[Category],
-    console: Console,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Fill `detector`, built by `recipe` for `categories`; the record for the run folder."""
     theirs, ours = ([one.name for one in of] for of in (checkpoint.categories, categories))
@@ -54,13 +54,13 @@ def take_over(
     )
     lines = [_about_classes(theirs, ours, report.fresh), *report.lines()]
     licence = _licence(checkpoint.folder)
-    console.say(f"fine-tuning from {checkpoint.folder} (step {checkpoint.step})")
+    progress.say(f"fine-tuning from {checkpoint.folder} (step {checkpoint.step})")
     for line in lines:
-        console.say(line)
+        progress.say(line)
     for line in _other_pixels(checkpoint.recipe, recipe):
-        console.warn(line)
+        progress.warn(line)
     if licence:
-        console.say(f"  licence of the weights it came from: {licence}")
+        progress.say(f"  licence of the weights it came from: {licence}")
     return {**report.to_json(), "lines": lines, "licence": licence, "step": checkpoint.step}
 
 

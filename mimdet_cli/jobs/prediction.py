@@ -9,7 +9,6 @@ import torch
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import choose_device
-from mimdet_cli.console import Console
 from mimdet_cli.data.batching import Piece
 from mimdet_cli.data.images import read_image
 from mimdet_cli.data.sample import Batch
@@ -20,6 +19,7 @@ from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
 from mimdet_cli.files import make_folder, replacing
 from mimdet_cli.jobs.run_folder import open_checkpoint
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.words import counted
 
@@ -69,7 +69,7 @@ def predict(
     out: Path,
     threshold: float,
     device: str | None,
-    console: Console,
+    progress: Progress,
 ) -> PredictionReport:
     """Draw and save what a run's checkpoint sees in files and folders of images.
 
@@ -77,7 +77,7 @@ def predict(
     """
     files = list(_files(inputs))
     checkpoint = open_checkpoint(run)
-    console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
+    progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     make_folder(out, "the output folder")
     chosen = choose_device(device)
     names = _drawing_names(files)
@@ -86,13 +86,13 @@ def predict(
     failed: dict[str, str] = {}
     model = checkpoint.detector(chosen)
     torch.manual_seed(checkpoint.recipe.seed)
-    with console.progress(len(files), "predicting") as progress:
+    with progress.items(len(files), "predicting") as done:
         for image_id, (file, drawing) in enumerate(zip(files, names, strict=True), 1):
             try:
                 image = read_image(file, None)
             except DataError as error:
                 failed[str(file)] = error.what
-                console.warn(f"{file}: {error.what}")
+                progress.warn(f"{file}: {error.what}")
             else:
                 result = _predict_one(model, checkpoint.recipe, image, image_id, chosen)
                 with replacing(out / drawing) as partial:
@@ -100,7 +100,7 @@ def predict(
                     drawn.save(partial, format="PNG")
                 results.append(result)
                 read[image_id] = str(file)
-            progress.advance()
+            done.advance()
     if not results:
         raise DataError(
             "none of the files could be read.",

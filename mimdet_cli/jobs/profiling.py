@@ -22,7 +22,6 @@ from mimdet_cli.build import (
     read_split,
     usable_precision,
 )
-from mimdet_cli.console import Console
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.errors import DivergedError, RecipeError
@@ -33,6 +32,7 @@ from mimdet_cli.measure.parameters import count_parameters
 from mimdet_cli.measure.published import Published, published
 from mimdet_cli.measure.scene import scene
 from mimdet_cli.measure.speed import time_forward
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.catalog import shipped_folder
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 from mimdet_cli.recipe.schema import Recipe
@@ -52,7 +52,7 @@ def profile(
     ratio: float | None,
     classes: int | None,
     device: str | None,
-    console: Console,
+    progress: Progress,
 ) -> ProfileReport:
     """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
 
@@ -67,7 +67,7 @@ def profile(
     usual = EvalTransform(recipe.data).shape(*PHOTOGRAPH)
     size = size or usual
     setting = _setting(recipe, chosen, classes, size)
-    console.say(f"{setting.recipe} on {setting.hardware}: counting")
+    progress.say(f"{setting.recipe} on {setting.hardware}: counting")
     with torch.device("meta"):
         shape_only = build_detector(recipe, classes)
     _refuse_size(size, shape_only.backbone.padding)
@@ -79,14 +79,14 @@ def profile(
     if recipe.train.channels_last:
         detector.to(memory_format=torch.channels_last)
     macs = macs or count_macs(detector, size)
-    console.say("timing the forward pass")
+    progress.say("timing the forward pass")
     sample = scene(size, classes)
     image = sample.image.to(chosen)
     forward_gb = peak_gb(lambda: _forward(detector, image)) if peak_gb else None
     latency = time_forward(detector, image)
     step_gb = None
     if peak_gb:
-        console.say("measuring a training step")
+        progress.say("measuring a training step")
         step_gb, problem = _step_gb(recipe, detector, sample, chosen, peak_gb)
     memory = Memory(forward_gb, step_gb, problem)
     return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from mimdet_cli.build import choose_device, read_split
-from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.loader import eval_loader
 from mimdet_cli.errors import RecipeError
@@ -23,6 +22,7 @@ from mimdet_cli.evaluation.results import ImageResult, to_coco, write_prediction
 from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import pr_curves
 from mimdet_cli.words import counted
@@ -95,7 +95,7 @@ def score_run(
     data: str | Path | None,
     overrides: Sequence[str],
     device: str | None,
-    console: Console,
+    progress: Progress,
     ratio: float | None = None,
     evals: int = 1,
     folder: Path | None = None,
@@ -109,7 +109,7 @@ def score_run(
     own = eval_ratio(open_checkpoint(run, data=data).recipe)
     changes = list(overrides) if ratio is None else [*overrides, _ratio_change(ratio, own)]
     checkpoint = open_checkpoint(run, changes, data)
-    console.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
+    progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     recipe = checkpoint.recipe
     refuse_equal_evals(recipe, evals)
     if folder is None:
@@ -117,11 +117,11 @@ def score_run(
     split = read_split(recipe.data, "val", recipe.head.mask)
     match_classes(checkpoint.categories, split.categories, split.annotation_file)
     for note in split.notes:
-        console.warn(f"val: {note}")
+        progress.warn(f"val: {note}")
     chosen = choose_device(device)
     model = checkpoint.detector(chosen)
     make_folder(folder, RESULTS)
-    scored = score_model(model, recipe, split, chosen, console, evals)
+    scored = score_model(model, recipe, split, chosen, progress, evals)
     save_scored(scored, split, folder)
     return ScoringReport(
         scored.ap,
@@ -145,7 +145,7 @@ def score_model(
     recipe: Recipe,
     split: CocoSplit,
     device: torch.device,
-    console: Console,
+    progress: Progress,
     evals: int = 1,
 ) -> Scored:
     """AP of `model` over the whole of `split`; the recipe's seed decides what it draws."""
@@ -154,8 +154,8 @@ def score_model(
     sides = recipe.data.eval_short_side * recipe.data.eval_max_side
     batch = max(1, min(8, PIXELS_PER_BATCH // sides))
     loader = eval_loader(split, recipe.data, batch=batch, pin_memory=device.type == "cuda")
-    with console.progress(len(split), "evaluating") as progress:
-        results = detect(model, loader, device, on_image=lambda _: progress.advance(), draws=draws)
+    with progress.items(len(split), "evaluating") as done:
+        results = detect(model, loader, device, on_image=lambda _: done.advance(), draws=draws)
     entries = to_coco(results, split.categories)
     ap = score(split.annotation_file, entries, masks=recipe.head.mask and split.has_masks)
     seconds = time.perf_counter() - began

@@ -20,7 +20,6 @@ from mimdet_cli.build import (
     step_batches,
     usable_precision,
 )
-from mimdet_cli.console import Console
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
@@ -43,6 +42,7 @@ from mimdet_cli.jobs.run_folder import (
     with_its_backbone,
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
+from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
@@ -93,7 +93,7 @@ class Splits:
 
 
 def train(
-    resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, console: Console
+    resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, progress: Progress
 ) -> TrainingReport:
     """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
     if resume:
@@ -106,25 +106,25 @@ def train(
     splits = _read_splits(recipe)
     recipe = _with_masks_of(splits.train, recipe)
     checkpoint = newest_step(out, recipe) if resume else None
-    _tell_data(splits, console)
+    _tell_data(splits, progress)
     steps = total_steps(recipe, len(splits.train))
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
-        start(out, recipe, _initialise(detector, recipe, splits.train.categories, console))
+        start(out, recipe, _initialise(detector, recipe, splits.train.categories, progress))
     state = build_state(recipe, detector, chosen)
     journal = Journal(out / METRICS)
     if checkpoint is not None:
         restore(state, checkpoint)
-        console.say(f"resuming {out} after step {state.step} of {steps}")
+        progress.say(f"resuming {out} after step {state.step} of {steps}")
     journal.rewind(state.step)
     before = _spent_s(journal, recipe.train.batch)
     write_text(out / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
-    _tell_plan(recipe, detector, steps, len(splits.train), chosen, console)
+    _tell_plan(recipe, detector, steps, len(splits.train), chosen, progress)
     began = time.perf_counter()
-    scored = _fit(recipe, state, splits, steps, chosen, out, journal, console)
+    scored = _fit(recipe, state, splits, steps, chosen, out, journal, progress)
     elapsed = before + time.perf_counter() - began
     if scored is None and splits.val is not None:  # resumed after its last evaluation
-        scored = score_model(state.model, recipe, splits.val, chosen, console)
+        scored = score_model(state.model, recipe, splits.val, chosen, progress)
     training_curves(journal.read(), out / "curves.png")
     if scored is not None and splits.val is not None:
         save_scored(scored, splits.val, out / "eval" / "last")
@@ -140,7 +140,7 @@ def _fit(
     device: torch.device,
     run: Path,
     journal: Journal,
-    console: Console,
+    progress: Progress,
 ) -> Scored | None:
     """Train to the end; the AP of the last step, if it was evaluated there."""
     files = texts(recipe, splits.train.categories)
@@ -156,10 +156,10 @@ def _fit(
     # a resumed run must find its journal complete up to the step it starts from
     logged = saved | set(range(0, steps, recipe.train.log_every))
     every: list[tuple[When, Action]] = []
-    with console.training(steps, start=state.step, every=recipe.train.log_every) as progress:
-        every.append((every_step, Means(journal, progress, at(logged)).add))
+    with progress.steps(steps, start=state.step, every=recipe.train.log_every) as meter:
+        every.append((every_step, Means(journal, meter, at(logged)).add))
         if splits.val is not None:
-            action = evaluation(recipe, splits.val, device, journal, console, better, found)
+            action = evaluation(recipe, splits.val, device, journal, progress, better, found)
             every.append((at(spread(recipe.train.evals, steps)), action))
         every.append((at(saved), save))
         batches = step_batches(recipe, splits.train, device, state.step, steps)
@@ -197,21 +197,21 @@ def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
 
 
 def _initialise(
-    detector: MaskRCNN, recipe: Recipe, categories: Sequence[Category], console: Console
+    detector: MaskRCNN, recipe: Recipe, categories: Sequence[Category], progress: Progress
 ) -> list[dict[str, Any]]:
     """Load the recipe's weights; the record of what became of each file."""
     checkpoint = find_checkpoint(recipe.init)
     if checkpoint is not None:
-        return [take_over(detector, checkpoint, recipe, categories, console)]
+        return [take_over(detector, checkpoint, recipe, categories, progress)]
     sources = locate(recipe.init)
     if recipe.init.weights is None:
-        console.say("weights: random, because init.weights is null")
+        progress.say("weights: random, because init.weights is null")
     for warning in pixel_warnings(sources, recipe.data):
-        console.warn(warning)
-    return [_load(detector, source, recipe, console) for source in sources]
+        progress.warn(warning)
+    return [_load(detector, source, recipe, progress) for source in sources]
 
 
-def _load(detector: MaskRCNN, source: Source, recipe: Recipe, console: Console) -> dict[str, Any]:
+def _load(detector: MaskRCNN, source: Source, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     maps = detector.backbone.key_maps
     if source.format not in maps:
         raise RecipeError(
@@ -223,24 +223,24 @@ def _load(detector: MaskRCNN, source: Source, recipe: Recipe, console: Console) 
         detector, maps[source.format], source.path, source.format, recipe.init.allow_missing
     )
     for line in report.lines():
-        console.say(line)
+        progress.say(line)
     provenance = source.provenance()
     if provenance["licence"]:
-        console.say(f"  licence: {provenance['licence']}")
+        progress.say(f"  licence: {provenance['licence']}")
     return {**report.to_json(), "lines": report.lines(), **provenance}
 
 
-def _tell_data(splits: Splits, console: Console) -> None:
+def _tell_data(splits: Splits, progress: Progress) -> None:
     for name, split in (("train", splits.train), ("val", splits.val)):
         if split is None:
             continue
-        console.say(
+        progress.say(
             f"{name}: {counted(len(split), 'image')} ({len(split.usable()):,} with objects), "
             f"{counted(len(split.objects), 'object')}, "
             f"{counted(len(split.categories), 'class', 'classes')}"
         )
         for note in split.notes:
-            console.warn(f"{name}: {note}")
+            progress.warn(f"{name}: {note}")
 
 
 def _tell_plan(
@@ -249,23 +249,23 @@ def _tell_plan(
     steps: int,
     images: int,
     device: torch.device,
-    console: Console,
+    progress: Progress,
 ) -> None:
     count = sum(parameter.numel() for parameter in detector.parameters())
     precision = usable_precision(recipe, device)
-    console.say(f"model: {count:,} parameters, {recipe.backbone.name}, {precision} on {device}")
+    progress.say(f"model: {count:,} parameters, {recipe.backbone.name}, {precision} on {device}")
     if precision != recipe.train.precision:
-        console.warn(f"{recipe.train.precision} needs a GPU; computing in {precision}.")
+        progress.warn(f"{recipe.train.precision} needs a GPU; computing in {precision}.")
     seen = steps * recipe.train.batch
     passes = seen / images
     lr, base = scaled_lr(recipe), recipe.optimizer
     scaled = "" if lr == base.lr else f" ({base.lr:g} at batch {base.base_batch}, {base.scale})"
-    console.say(
+    progress.say(
         f"plan: {steps:,} steps x {recipe.train.batch} images = {seen:,} images, "
         f"{passes:,.1f} passes over the data; learning rate {lr:.3g}{scaled}"
     )
     if passes > MANY_PASSES and recipe.train.epoch_images:
-        console.warn(
+        progress.warn(
             f"an epoch of this recipe is {recipe.train.epoch_images:,} images; "
             "`--set train.epoch_images=null` makes it one pass over your data."
         )

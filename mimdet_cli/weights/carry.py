@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import replacing, sha256
+from mimdet_cli.progress import Progress
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.adopt import readable
 from mimdet_cli.weights.asking import SAFETENSORS
@@ -31,7 +31,7 @@ def carry_out(names: Iterable[str], to: Path) -> list[Path]:
     return copies
 
 
-def carry_in(names: Sequence[str], source: Path, relock: bool, console: Console) -> list[Pulled]:
+def carry_in(names: Sequence[str], source: Path, relock: bool, progress: Progress) -> list[Pulled]:
     """Take weights from a folder that `carry_out` filled: the named ones, or all.
 
     With `relock` they may differ from what was recorded here.
@@ -54,7 +54,7 @@ def carry_in(names: Sequence[str], source: Path, relock: bool, console: Console)
     done: list[Pulled] = []
     for name in names or there:
         try:
-            done.append(_take(name, there[name], source, relock, console))
+            done.append(_take(name, there[name], source, relock, progress))
         except WeightsError as error:
             errors.append(error)
     if errors:
@@ -62,7 +62,7 @@ def carry_in(names: Sequence[str], source: Path, relock: bool, console: Console)
     return done
 
 
-def _take(name: str, record: Locked, source: Path, relock: bool, console: Console) -> Pulled:
+def _take(name: str, record: Locked, source: Path, relock: bool, progress: Progress) -> Pulled:
     path = source / (record.stored or f"{name}{SAFETENSORS}")
     if not path.is_file() or sha256(path) != record.sha256:
         raise WeightsError(
@@ -81,7 +81,7 @@ def _take(name: str, record: Locked, source: Path, relock: bool, console: Consol
     _copy(path, name, record, folder(), f"MIMDET_WEIGHTS=DIR {command}")
     now = lock.read(folder())[name]
     if before is None:
-        tell_first(name, entry, now, console)
+        tell_first(name, entry, now, progress)
     return Pulled.recorded(name, entry, now, here=False)
 
 

@@ -14,9 +14,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mimdet_cli.console import Console, Progress
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
+from mimdet_cli.progress import Counter, Progress
 from mimdet_cli.weights.hub_errors import explained
 
 SHA256_DIGITS = 64
@@ -62,23 +62,23 @@ def offer(wanted: Wanted) -> Offer:
         return Offer(found.commit_hash, found.file_size or 0, found.is_cached)
 
 
-def fetch(wanted: Wanted, console: Console) -> Fetched:
+def fetch(wanted: Wanted, progress: Progress) -> Fetched:
     """The file, from the cache or the Hub, checked against the hash that the Hub states."""
-    with _told(console):
+    with _told(progress):
         found = offer(wanted)
-        path = _download(wanted, found, console, force=False)
+        path = _download(wanted, found, progress, force=False)
         fetched = _hashed(path, found)
         if fetched is None and found.cached and not offline():
-            console.warn(f"{wanted.name}: the cached file is damaged; fetching it again")
-            return refetch(wanted, console)
+            progress.warn(f"{wanted.name}: the cached file is damaged; fetching it again")
+            return refetch(wanted, progress)
     return fetched or _refuse(wanted, path)
 
 
-def refetch(wanted: Wanted, console: Console) -> Fetched:
+def refetch(wanted: Wanted, progress: Progress) -> Fetched:
     """The file from the Hub, in the place of the one in the cache."""
-    with _told(console):
+    with _told(progress):
         found = replace(offer(wanted), cached=False)
-        path = _download(wanted, found, console, force=True)
+        path = _download(wanted, found, progress, force=True)
     return _hashed(path, found) or _refuse(wanted, path)
 
 
@@ -119,20 +119,20 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _download(wanted: Wanted, found: Offer, console: Console, *, force: bool) -> Path:
+def _download(wanted: Wanted, found: Offer, progress: Progress, *, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     with explained(wanted):
         if found.cached and not force:
             return Path(hf_hub_download(wanted.repo, wanted.file, revision=found.commit))
         megabytes = max(1, ceil(found.bytes / MEGA))
-        with console.progress(megabytes, f"{wanted.name} (MB)") as progress:
+        with progress.items(megabytes, f"{wanted.name} (MB)") as done:
             path = hf_hub_download(
                 wanted.repo,
                 wanted.file,
                 revision=found.commit,
                 force_download=force,
-                tqdm_class=_bar(progress),
+                tqdm_class=_bar(done),
             )
         return Path(path)
 
@@ -163,7 +163,7 @@ def _refuse(wanted: Wanted, path: Path) -> NoReturn:
     )
 
 
-def _bar(progress: Progress) -> Any:
+def _bar(counter: Counter) -> Any:
     """A progress bar in the form that `huggingface_hub` fills: bytes in, megabytes shown."""
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -182,7 +182,7 @@ def _bar(progress: Progress) -> Any:
             self.n += n or 0
             megabytes = ceil(self.n / MEGA)
             if megabytes > self._shown:
-                progress.advance(megabytes - self._shown)
+                counter.advance(megabytes - self._shown)
                 self._shown = megabytes
 
         def update_transfer(self, n: float | None = 1) -> None:
@@ -194,27 +194,27 @@ def _bar(progress: Progress) -> Any:
     return Bar
 
 
-class _Story(logging.Handler):
+class _LogLines(logging.Handler):
     """The client's own warnings (retries, resumed downloads) as lines of our story."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)
-        self._console = console
+        self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line."""
         text = re.sub(r"https?://([^/\s]+)/\S*\w", r"\1", record.getMessage())  # signed, and long
-        self._console.say(f"  hub: {' '.join(text.split())}")
+        self._progress.say(f"  hub: {' '.join(text.split())}")
 
 
 @contextmanager
-def _told(console: Console) -> Iterator[None]:
-    """While the client works, its log goes to `console` instead of stderr."""
+def _told(progress: Progress) -> Iterator[None]:
+    """While the client works, its log goes to `progress` instead of stderr."""
     from huggingface_hub import hf_hub_download  # noqa: F401  (sets up its logger)
 
     logger = logging.getLogger("huggingface_hub")
     before = logger.handlers
-    logger.handlers = [_Story(console)]
+    logger.handlers = [_LogLines(progress)]
     try:
         yield
     finally:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from mimdet_cli.console import Console
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
+from mimdet_cli.progress import Progress
 from mimdet_cli.weights import hub, lock
 from mimdet_cli.weights.adopt import Origin, adopt, readable
 from mimdet_cli.weights.asking import MODEL, SAFETENSORS, Asked, Choice, asked, entry_of_import
@@ -19,23 +19,25 @@ from mimdet_cli.weights.pulled import Pulled
 from mimdet_cli.weights.store_errors import writing
 
 
-def pull(names: Sequence[str], choice: Choice, *, dry_run: bool, console: Console) -> list[Pulled]:
+def pull(
+    names: Sequence[str], choice: Choice, *, dry_run: bool, progress: Progress
+) -> list[Pulled]:
     """Every name, also those after one that fails; all errors at the end."""
     done: list[Pulled] = []
     errors: list[WeightsError] = []
     for name in dict.fromkeys(names):
         try:
-            done.append(_pull_one(asked(name, choice), choice, dry_run, console))
+            done.append(_pull_one(asked(name, choice), choice, dry_run, progress))
         except WeightsError as error:
             errors.append(error)
     if errors:
         for one in done:
-            console.say(one.line())
+            progress.say(one.line())
         raise WeightsError.joined(errors)
     return done
 
 
-def import_file(path: Path, name: str, choice: Choice, console: Console) -> Pulled:
+def import_file(path: Path, name: str, choice: Choice, progress: Progress) -> Pulled:
     """Take a file of one's own as known weights, or under a new name with its format."""
     if not path.is_file():
         raise WeightsError(f"{path} does not exist.", where="--import", fix="correct the path.")
@@ -51,7 +53,7 @@ def import_file(path: Path, name: str, choice: Choice, console: Console) -> Pull
             record = replace(record, entry=entry)
         now = lock.write(folder(), name, record, over=before)
     if before is None:
-        tell_first(name, entry, now, console)
+        tell_first(name, entry, now, progress)
     return Pulled.recorded(name, entry, now, here=False)
 
 
@@ -65,20 +67,20 @@ def compare(name: str, recorded: str, found: str, path: Path, command: str) -> N
         )
 
 
-def tell_first(name: str, entry: Entry, record: Locked, console: Console) -> None:
+def tell_first(name: str, entry: Entry, record: Locked, progress: Progress) -> None:
     """Say once what is recorded from now on, and what the licence is."""
     commit = f"commit {record.commit} and " if record.commit else ""
-    console.say(
+    progress.say(
         f"{name}: first time here; {commit}sha256 {record.upstream_sha256} are recorded in "
         f"{folder() / lock.NAME}, and later pulls must match"
     )
     shown = record.entry or entry
-    console.say(f"{name}: licence: {shown.licence}")
+    progress.say(f"{name}: licence: {shown.licence}")
     if shown.licence_note:
-        console.warn(f"{name}: {shown.licence_note}")
+        progress.warn(f"{name}: {shown.licence_note}")
 
 
-def _pull_one(one: Asked, choice: Choice, dry_run: bool, console: Console) -> Pulled:
+def _pull_one(one: Asked, choice: Choice, dry_run: bool, progress: Progress) -> Pulled:
     recorded = lock.read(folder()).get(one.name)
     before = None if choice.relock else recorded
     if before is not None and not choice.file and not choice.revision and _is_here(before):
@@ -89,13 +91,13 @@ def _pull_one(one: Asked, choice: Choice, dry_run: bool, console: Console) -> Pu
         where = (wanted.repo, wanted.file, found.commit)
         hashed = before.upstream_sha256 if before else one.entry.sha256
         return Pulled(one.name, one.entry, *where, hashed, found.bytes, None, found.cached)
-    fetched = _right(wanted, one, before, console)
+    fetched = _right(wanted, one, before, progress)
     with writing(folder(), one.name, f"MIMDET_WEIGHTS=DIR {one.command}"):
         record = _record(wanted, one, before, fetched)
         now = lock.write(folder(), one.name, record, over=recorded)
     compare(one.name, now.upstream_sha256, record.upstream_sha256, fetched.path, one.command)
     if recorded is None:
-        tell_first(one.name, one.entry, now, console)
+        tell_first(one.name, one.entry, now, progress)
     return Pulled.recorded(one.name, one.entry, now, here=not fetched.fresh)
 
 
@@ -120,15 +122,15 @@ def _wanted(one: Asked, choice: Choice, before: Locked | None) -> Wanted:
     return Wanted(one.name, one.entry.repo, file, choice.revision or pinned, one.command)
 
 
-def _right(wanted: Wanted, one: Asked, before: Locked | None, console: Console) -> Fetched:
+def _right(wanted: Wanted, one: Asked, before: Locked | None, progress: Progress) -> Fetched:
     """The file with the hash of the catalogue or the record; a wrong one is not kept."""
     recorded = one.entry.sha256 or (before.upstream_sha256 if before else None)
-    fetched = hub.fetch(wanted, console)
+    fetched = hub.fetch(wanted, progress)
     if recorded in (None, fetched.sha256):
         return fetched
     if not fetched.fresh and not hub.offline():
-        console.warn(f"{wanted.name}: the cached file is not the recorded one; fetching it again")
-        fetched = hub.refetch(wanted, console)
+        progress.warn(f"{wanted.name}: the cached file is not the recorded one; fetching it again")
+        fetched = hub.refetch(wanted, progress)
     if fetched.fresh and fetched.sha256 != recorded:
         hub.discard(fetched.path)
     compare(wanted.name, str(recorded), fetched.sha256, fetched.path, wanted.command)

@@ -68,7 +68,7 @@ def test_table_on_a_narrow_terminal_wraps_its_cells_and_loses_nothing(monkeypatc
 
 def test_training_off_a_terminal_prints_a_line_every_so_many_steps_and_the_last():
     console, out, err = pair()
-    with console.training(300, start=38, every=20) as progress:
+    with console.steps(300, start=38, every=20) as progress:
         for step in (39, 40, 41, 300):
             progress.update(step, loss=1.2341, lr=1e-4, step_s=0.52)
     assert err.getvalue().splitlines()[0] == (
@@ -80,7 +80,7 @@ def test_training_off_a_terminal_prints_a_line_every_so_many_steps_and_the_last(
 
 def test_short_progress_off_a_terminal_is_one_line():
     console, _, err = pair()
-    with console.progress(3, "evaluating") as progress:
+    with console.items(3, "evaluating") as progress:
         for _ in range(3):
             progress.advance()
     assert err.getvalue() == "evaluating 3/3  took 0:00\n"
@@ -91,10 +91,10 @@ def test_terminal_shows_a_bar_with_loss_rate_and_remaining_time(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     err = Terminal()
     console = Console(io.StringIO(), err)
-    with console.training(10, every=20) as training:
+    with console.steps(10, every=20) as training:
         training.update(5, loss=1.5, lr=1e-4, step_s=2.0)
         console.say("said above the bar")
-        with console.progress(2, "evaluating") as inner:
+        with console.items(2, "evaluating") as inner:
             inner.advance(2)
         training.update(10, loss=0.5, lr=1e-5, step_s=2.0)
     shown = err.getvalue()

@@ -24,7 +24,7 @@ def plan(planned):
 
 def run(plan, number=0):
     one = plan.runs[number]
-    record = run_cell(plan, one, device="cpu", console=Console())
+    record = run_cell(plan, one, device="cpu", progress=Console())
     return record, run_folder(plan.request.out, one.hash)
 
 

@@ -24,7 +24,7 @@ def test_without_a_finished_run_the_cost_is_a_guess_in_proportion_to_the_length(
 
 def test_finished_runs_set_the_pace(planned):
     plan = planned(LENGTHS.replace("200", "3"), seeds=2)
-    record = run_cell(plan, plan.runs[0], device="cpu", console=Console())
+    record = run_cell(plan, plan.runs[0], device="cpu", progress=Console())
     cost = predict(plan, "cpu")
     assert cost.basis == "at the pace of 1 run in this folder"
     assert len(cost.seconds) == 3

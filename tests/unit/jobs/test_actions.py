@@ -39,7 +39,7 @@ def take(means: Means, state, steps) -> None:
 
 
 def test_line_holds_the_means_since_the_line_before(journal, state):
-    with Console(io.StringIO(), io.StringIO()).training(5) as progress:
+    with Console(io.StringIO(), io.StringIO()).steps(5) as progress:
         take(Means(journal, progress, at({2, 5})), state, range(1, 6))
     first, second = journal.read()
     assert first == {
@@ -51,7 +51,7 @@ def test_line_holds_the_means_since_the_line_before(journal, state):
 
 
 def test_backbone_that_sees_every_token_has_none_to_count(journal, state):
-    with Console(io.StringIO(), io.StringIO()).training(1) as progress:
+    with Console(io.StringIO(), io.StringIO()).steps(1) as progress:
         Means(journal, progress, at({0})).add(state, timed(1, tokens=None))
     (line,) = journal.read()
     assert line["tokens"] is line["tokens_seen"] is None
@@ -59,7 +59,7 @@ def test_backbone_that_sees_every_token_has_none_to_count(journal, state):
 
 def test_every_step_is_shown_also_between_lines(journal, state):
     err = io.StringIO()
-    with Console(io.StringIO(), err).training(4, every=1) as progress:
+    with Console(io.StringIO(), err).steps(4, every=1) as progress:
         take(Means(journal, progress, at({4})), state, range(1, 5))
     assert [line.split()[1] for line in err.getvalue().splitlines()] == ["1/4", "2/4", "3/4", "4/4"]
     assert len(journal.read()) == 1

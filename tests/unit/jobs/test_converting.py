@@ -83,7 +83,7 @@ def test_every_tensor_of_a_released_layout_arrives(case, tmp_path):
     file = tmp_path / "released.pth"
     torch.save({wrapper: {names[key]: own[key] for key in own}, "meta": {}}, file)
 
-    report = convert(load_recipe(recipe), Released(file), out=tmp_path / "run", console=Console())
+    report = convert(load_recipe(recipe), Released(file), out=tmp_path / "run", progress=Console())
     assert (report.conversion.layout, report.conversion.report.share) == (layout, 1.0)
     assert report.conversion.report.fresh == report.conversion.report.missing == ()
     found = load_file(tmp_path / "run/last/model.safetensors")
@@ -100,7 +100,7 @@ def test_a_backbone_without_a_released_detector_is_refused(tmp_path):
     file = tmp_path / "file.pth"
     torch.save({"a": torch.ones(1)}, file)
     with pytest.raises(RecipeError, match="reads no format of whole detectors") as caught:
-        convert(load_recipe(recipe), Released(file), out=tmp_path / "run", console=Console())
+        convert(load_recipe(recipe), Released(file), out=tmp_path / "run", progress=Console())
     assert caught.value.where == "--recipe"
 
 
@@ -109,7 +109,7 @@ def test_a_file_of_a_backbone_alone_is_refused(tmp_path):
     file = tmp_path / "mae.pth"
     torch.save({"model": {"patch_embed.proj.bias": torch.ones(32)}}, file)
     with pytest.raises(WeightsError, match="no class scores of a detector in detectron2's layout"):
-        convert(load_recipe(recipe), Released(file), out=tmp_path / "run", console=Console())
+        convert(load_recipe(recipe), Released(file), out=tmp_path / "run", progress=Console())
     assert not (tmp_path / "run").exists()
 
 

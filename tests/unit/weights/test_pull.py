@@ -131,14 +131,14 @@ def test_import_that_is_missing_or_has_no_format_is_refused(tmp_path):
 
 
 def test_weights_that_are_not_on_the_hub_say_how_to_import_them():
-    error = refusal(pull, ["mae-base-full"], Choice(), dry_run=False, console=Console())
+    error = refusal(pull, ["mae-base-full"], Choice(), dry_run=False, progress=Console())
     assert "is not on the Hub" in error.what
     assert "`mimdet pull --import FILE --as mae-base-full`" in error.fix
 
 
 def test_imported_name_is_here_when_it_is_pulled(tmp_path):
     mine(tmp_path / "x.pth")
-    (done,) = pull(["mine"], Choice(), dry_run=False, console=Console())
+    (done,) = pull(["mine"], Choice(), dry_run=False, progress=Console())
     assert done.here
     assert {one["name"]: one["cached"] for one in listing()}["mine"]
 
@@ -153,7 +153,7 @@ def test_carried_weights_arrive_with_their_record_and_entry(tmp_path, store, mon
     assert (here.sha256, here.source_sha256, here.entry) == (
         there.sha256, there.source_sha256, there.entry
     )  # fmt: skip
-    (done,) = pull(["mine"], Choice(), dry_run=False, console=Console())
+    (done,) = pull(["mine"], Choice(), dry_run=False, progress=Console())
     assert done.here
 
 
@@ -161,7 +161,7 @@ def test_folder_serves_as_the_weights_folder_itself(tmp_path, monkeypatch):
     mine(tmp_path / "x.pth")
     carry_out(["mine"], tmp_path / "usb")
     monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "usb"))
-    (done,) = pull(["mine"], Choice(), dry_run=False, console=Console())
+    (done,) = pull(["mine"], Choice(), dry_run=False, progress=Console())
     assert done.path == tmp_path / "usb" / "mine.safetensors"
 
 
