@@ -48,6 +48,18 @@ def read_image(
     return pixels
 
 
+def to_pixels(image: Image.Image) -> Pixels:
+    """The pixels (h, w, 3) of an opened image, as `read_image` gives those of its file."""
+    try:
+        return np.asarray(_to_rgb(_upright(image, None)))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(
+            f"The image cannot be read: {_reason(error)}.",
+            where=repr(image),
+            fix="give an image whose file is whole and still open.",
+        ) from error
+
+
 def _upright(image: Image.Image, expected: tuple[int, int] | None) -> Image.Image:
     turned = image.getexif().get(ORIENTATION, 1) != 1
     if not turned:

@@ -1,7 +1,8 @@
 """Evaluation of a model that draws its tokens at random: seeded image by image, pass by pass.
 
-What an image's evaluation draws depends on the seed, the image's id and the number of the pass
-only: not on the batch, the order of the images, or how many processes share them. So an image goes
+What an image's evaluation draws depends on the seed, the image's pixels and the number of the pass
+only: not on its name or id, the batch, the order of the images, or how many processes share them.
+So `mimdet eval`, `mimdet predict` and the Python API see the same tokens of an image. An image goes
 through the model alone, which also keeps the padding of a larger neighbour, of which a share would
 be drawn, away from it. The first passes of many evaluations are those of fewer.
 """
@@ -27,20 +28,30 @@ class Draws:
 
 
 def detect_drawn(
-    model: MaskRCNN, images: Sequence[Tensor], image_ids: Sequence[int], draws: Draws
+    model: MaskRCNN, images: Sequence[Tensor], digests: Sequence[str], draws: Draws
 ) -> list[Detections]:
-    """Detections of (3, h, w) images, merged from `draws.evals` evaluations of each."""
-    found = []
-    for image, image_id in zip(images, image_ids, strict=True):
+    """Detections of (3, h, w) images, merged from `draws.evals` evaluations of each.
 
-        def before(number: int, image_id: int = image_id) -> None:
-            torch.manual_seed(seed_of(draws.seed, image_id, number))
+    `digests` are what `digest` gives for each image.
+    """
+    found = []
+    for image, own in zip(images, digests, strict=True):
+
+        def before(number: int, own: str = own) -> None:
+            torch.manual_seed(seed_of(draws.seed, own, number))
 
         found += detect_together(model, [image], draws.evals, before)
     return found
 
 
-def seed_of(seed: int, image_id: int, number: int) -> int:
-    """The seed of pass `number` over an image, below 2**63."""
-    digest = hashlib.sha256(f"{seed} {image_id} {number}".encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1
+def digest(image: Tensor) -> str:
+    """What tells an image (3, h, w) uint8 on the CPU from any other."""
+    content = hashlib.sha256(str(tuple(image.shape)).encode())
+    content.update(image.contiguous().numpy().data)
+    return content.hexdigest()
+
+
+def seed_of(seed: int, image: str, number: int) -> int:
+    """The seed of pass `number` over the image of that digest, below 2**63."""
+    drawn = hashlib.sha256(f"{seed} {image} {number}".encode()).digest()
+    return int.from_bytes(drawn[:8]) >> 1

@@ -9,7 +9,7 @@ from torch import nn
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.data.sample import Batch
-from mimdet_cli.evaluation.ensemble import Draws, detect_drawn
+from mimdet_cli.evaluation.ensemble import Draws, detect_drawn, digest
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.results import ImageResult
 
@@ -40,8 +40,8 @@ def detect(
                     found = model(images)
                 else:
                     assert isinstance(model, MaskRCNN)
-                    ids = [sample.image_id for sample in batch.samples]
-                    found = detect_drawn(model, images, ids, draws)
+                    digests = [digest(sample.image) for sample in batch.samples]
+                    found = detect_drawn(model, images, digests, draws)
             for sample, detections in zip(batch.samples, found, strict=True):
                 height, width = sample.image.shape[-2:]
                 results.append(

@@ -34,6 +34,14 @@ class ImageResult:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def above(self, score: float) -> "ImageResult":
+        """The predictions of at least this score."""
+        kept = np.flatnonzero(self.scores >= score)
+        rles = None if self.rles is None else [self.rles[index] for index in kept]
+        return ImageResult(
+            self.image_id, self.boxes[kept], self.scores[kept], self.labels[kept], rles
+        )
+
 
 def to_coco(results: Iterable[ImageResult], categories: Sequence[Category]) -> list[dict[str, Any]]:
     """COCO result entries, with the category ids of the data set and boxes as x, y, w, h."""

@@ -5,22 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.build import choose_device
-from mimdet_cli.data.batching import Piece
-from mimdet_cli.data.images import read_image
-from mimdet_cli.data.sample import Batch
-from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.errors import DataError
-from mimdet_cli.evaluation.draw import Pixels, draw
-from mimdet_cli.evaluation.inference import detect
-from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
+from mimdet_cli.evaluation.results import write_predictions
 from mimdet_cli.files import make_folder, replacing
-from mimdet_cli.jobs.run_folder import open_checkpoint
-from mimdet_cli.progress import Progress
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.jobs.detector import load_detector
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.words import counted
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -69,56 +58,44 @@ def predict(
     out: Path,
     threshold: float,
     device: str | None,
-    progress: Progress,
+    progress: Progress = QUIET,
 ) -> PredictionReport:
     """Draw and save what a run's checkpoint sees in files and folders of images.
 
     An unreadable file is reported and left out. Image ids count the files from 1, in order.
     """
     files = list(_files(inputs))
-    checkpoint = open_checkpoint(run)
+    detector = load_detector(run, device=device)
+    checkpoint = detector.checkpoint
     progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     make_folder(out, "the output folder")
-    chosen = choose_device(device)
-    names = _drawing_names(files)
-    results: list[ImageResult] = []
-    read: dict[int, str] = {}
-    failed: dict[str, str] = {}
-    model = checkpoint.detector(chosen)
-    torch.manual_seed(checkpoint.recipe.seed)
+    entries: list[dict[str, Any]] = []
+    count, read, failed = 0, dict[int, str](), dict[str, str]()
     with progress.items(len(files), "predicting") as done:
-        for image_id, (file, drawing) in enumerate(zip(files, names, strict=True), 1):
+        for image_id, (file, drawing) in enumerate(
+            zip(files, _drawing_names(files), strict=True), 1
+        ):
             try:
-                image = read_image(file, None)
+                found = detector.predict(file, score=0.0)
             except DataError as error:
                 failed[str(file)] = error.what
                 progress.warn(f"{file}: {error.what}")
             else:
-                result = _predict_one(model, checkpoint.recipe, image, image_id, chosen)
+                shown = found.above(threshold)
                 with replacing(out / drawing) as partial:
-                    drawn = draw(image, result, checkpoint.categories, threshold)
-                    drawn.save(partial, format="PNG")
-                results.append(result)
+                    shown.draw().save(partial, format="PNG")
+                entries += found.to_coco(image_id)
+                count += len(shown)
                 read[image_id] = str(file)
             done.advance()
-    if not results:
+    if not read:
         raise DataError(
             "none of the files could be read.",
             where=", ".join(failed),
             fix="give JPEG, PNG, BMP, WebP or TIFF images.",
         )
-    write_predictions(to_coco(results, checkpoint.categories), out / RESULTS)
-    count = sum(int((result.scores >= threshold).sum()) for result in results)
-    return PredictionReport(out, len(results), count, threshold, read, failed)
-
-
-def _predict_one(
-    model: MaskRCNN, recipe: Recipe, image: Pixels, image_id: int, device: torch.device
-) -> ImageResult:
-    size = (image.shape[0], image.shape[1])
-    resized = EvalTransform(recipe.data)(image)
-    (result,) = detect(model, [Batch([Piece(resized, image_id, size).sample()])], device)
-    return result
+    write_predictions(entries, out / RESULTS)
+    return PredictionReport(out, len(read), count, threshold, read, failed)
 
 
 def _files(inputs: Sequence[Path]) -> Iterator[Path]:

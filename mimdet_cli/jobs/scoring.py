@@ -150,7 +150,7 @@ def score_model(
 ) -> Scored:
     """AP of `model` over the whole of `split`; the recipe's seed decides what it draws."""
     began = time.perf_counter()
-    draws = Draws(recipe.seed, evals) if why_equal(recipe) is None else None
+    draws = draws_for(recipe, evals)
     sides = recipe.data.eval_short_side * recipe.data.eval_max_side
     batch = max(1, min(8, PIXELS_PER_BATCH // sides))
     loader = eval_loader(split, recipe.data, batch=batch, pin_memory=device.type == "cuda")
@@ -165,6 +165,11 @@ def score_model(
 def eval_ratio(recipe: Recipe) -> float | None:
     """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
     return (recipe.backbone.model_extra or {}).get("eval_ratio")
+
+
+def draws_for(recipe: Recipe, evals: int = 1) -> Draws | None:
+    """How the tokens of an image are drawn; None where no evaluation draws any."""
+    return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
 
 
 def why_equal(recipe: Recipe) -> str | None:

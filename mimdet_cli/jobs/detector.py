@@ -1,0 +1,120 @@
+"""A trained detector in memory: images of any kind in, predictions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import choose_device
+from mimdet_cli.data.batching import Piece
+from mimdet_cli.data.images import Pixels, read_image, to_pixels
+from mimdet_cli.data.sample import Batch, Category
+from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.errors import DataError
+from mimdet_cli.evaluation.inference import detect
+from mimdet_cli.evaluation.prediction import Prediction
+from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
+from mimdet_cli.jobs.scoring import draws_for
+from mimdet_cli.recipe.schema import Recipe
+
+ImageLike = Image.Image | Pixels | Tensor | str | Path
+"""A file, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), both of 8 bits."""
+AnyImage = TypeVar("AnyImage", bound=ImageLike)
+KINDS = "a path, a PIL image, an array (H, W, 3) of uint8 RGB, or a tensor (3, H, W) of uint8 RGB"
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A checkpoint's model on a device; `model` is the `torch.nn.Module` itself."""
+
+    model: MaskRCNN
+    checkpoint: Checkpoint
+    device: torch.device
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return self.checkpoint.recipe
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes, with the ids of the data that it was trained on."""
+        return self.checkpoint.categories
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes by label."""
+        return [category.name for category in self.categories]
+
+    @overload
+    def predict(self, images: ImageLike, *, score: float = 0.5) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, images: list[AnyImage] | tuple[AnyImage, ...], *, score: float = 0.5
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self, images: ImageLike | list[AnyImage] | tuple[AnyImage, ...], *, score: float = 0.5
+    ) -> Prediction | list[Prediction]:
+        """Detections of at least `score` in one image, or in each of a list.
+
+        An image is one of `ImageLike`; colours are RGB. Boxes and masks are in pixels of the image
+        as given. What is found does not depend on the other images of a list. Raises `DataError`
+        for what is no image or cannot be read.
+        """
+        if isinstance(images, list | tuple):
+            return [self._predict(one, score) for one in images]
+        return self._predict(images, score)
+
+    def _predict(self, image: object, score: float) -> Prediction:
+        pixels = _pixels(image)
+        height, width = pixels.shape[:2]
+        resized = EvalTransform(self.recipe.data)(pixels)
+        batch = Batch([Piece(resized, 1, (height, width)).sample()])
+        (result,) = detect(self.model, [batch], self.device, draws=draws_for(self.recipe))
+        return Prediction(pixels, result, self.categories).above(score)
+
+
+def load_detector(
+    path: Path, *, overrides: Sequence[str] = (), device: str | None = None
+) -> Detector:
+    """The detector of a run (its `last/`) or of a checkpoint in it, ready to predict."""
+    checkpoint = open_checkpoint(path, overrides)
+    chosen = choose_device(device)
+    return Detector(checkpoint.detector(chosen), checkpoint, chosen)
+
+
+def _pixels(image: object) -> Pixels:
+    """The image as (H, W, 3) uint8 RGB."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image).expanduser())
+    if isinstance(image, Image.Image):
+        return to_pixels(image)
+    if isinstance(image, Tensor):
+        if image.ndim == 3 and image.shape[0] in (1, 3) and image.dtype == torch.uint8:
+            return _three_channels(image.permute(1, 2, 0).cpu().numpy())  # (3, H, W) -> (H, W, 3)
+        raise _no_image(f"a tensor {tuple(image.shape)} of {image.dtype}")
+    if isinstance(image, np.ndarray):
+        grey = image[..., None] if image.ndim == 2 else image
+        if grey.ndim == 3 and grey.shape[2] in (1, 3) and grey.dtype == np.uint8:
+            return _three_channels(grey)
+        raise _no_image(f"an array {image.shape} of {image.dtype}")
+    raise _no_image(f"of type {type(image).__name__}")
+
+
+def _three_channels(pixels: Pixels) -> Pixels:
+    """(H, W, 1 or 3) -> (H, W, 3), with at least one pixel."""
+    if 0 in pixels.shape:
+        raise _no_image(f"an empty array {pixels.shape}")
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _no_image(what: str) -> DataError:
+    return DataError(f"this is no image: {what}.", where="predict(images)", fix=f"give {KINDS}.")
