@@ -1,6 +1,5 @@
 """`mimdet train`: fit one recipe, into one run folder."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from mimdet_cli.commands.options import (
     examples,
 )
 from mimdet_cli.console import Console
-from mimdet_cli.errors import RecipeError
+from mimdet_cli.jobs.out_folder import choose_folder
 from mimdet_cli.recipe.load import load_recipe
 
 EPILOG = examples(
@@ -48,30 +47,10 @@ def train(
 ) -> None:
     """Train a detector from a recipe."""
     resolved = load_recipe(recipe, overrides or [], data=data, seed=seed)
-    folder = run_folder(out, resolved.recipe.name, resume=resume)
+    folder = choose_folder(out, resolved.recipe.name, resume=resume)
 
     from mimdet_cli.jobs.training import train as run_training
 
     console = Console()
     report = run_training(resolved, out=folder, resume=resume, device=device, progress=console)
     console.result(report.to_json() if as_json else report.lines())
-
-
-def run_folder(out: Path | None, name: str, *, resume: bool) -> Path:
-    """The folder that the run may write to."""
-    if out is None:
-        if resume:
-            raise RecipeError(
-                "--resume does not say which run to continue.",
-                fix="name its folder: --out RUN --resume.",
-            )
-        return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if out.exists() and not out.is_dir():
-        raise RecipeError("the run folder is a file.", where=str(out), fix="give another --out.")
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise RecipeError(
-            "the run folder is not empty.",
-            where=str(out),
-            fix="give another --out, or --resume to continue the run in it.",
-        )
-    return out

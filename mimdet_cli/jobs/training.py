@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,16 @@ from mimdet_cli.build import (
     usable_precision,
 )
 from mimdet_cli.data.coco import CocoSplit
-from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When, at, fit, spread
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.engine.state import TrainState
-from mimdet_cli.errors import RecipeError
 from mimdet_cli.files import write_text
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
 from mimdet_cli.jobs.card import write_run_card
-from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
+from mimdet_cli.jobs.fine_tuning import find_checkpoint
+from mimdet_cli.jobs.initialising import initialise
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
     METRICS,
@@ -47,8 +46,7 @@ from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
-from mimdet_cli.weights.load import load_weights
-from mimdet_cli.weights.locate import Source, locate, pixel_warnings
+from mimdet_cli.weights.locate import locate
 from mimdet_cli.words import counted
 
 MANY_PASSES = 200
@@ -110,7 +108,7 @@ def train(
     steps = total_steps(recipe, len(splits.train))
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
-        start(out, recipe, _initialise(detector, recipe, splits.train.categories, progress))
+        start(out, recipe, initialise(detector, recipe, splits.train.categories, progress))
     state = build_state(recipe, detector, chosen)
     journal = Journal(out / METRICS)
     if checkpoint is not None:
@@ -194,40 +192,6 @@ def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
     """The recipe without its mask head where the data have no masks to teach it."""
     head = recipe.head.model_copy(update={"mask": recipe.head.mask and split.has_masks})
     return recipe.model_copy(update={"head": head})
-
-
-def _initialise(
-    detector: MaskRCNN, recipe: Recipe, categories: Sequence[Category], progress: Progress
-) -> list[dict[str, Any]]:
-    """Load the recipe's weights; the record of what became of each file."""
-    checkpoint = find_checkpoint(recipe.init)
-    if checkpoint is not None:
-        return [take_over(detector, checkpoint, recipe, categories, progress)]
-    sources = locate(recipe.init)
-    if recipe.init.weights is None:
-        progress.say("weights: random, because init.weights is null")
-    for warning in pixel_warnings(sources, recipe.data):
-        progress.warn(warning)
-    return [_load(detector, source, recipe, progress) for source in sources]
-
-
-def _load(detector: MaskRCNN, source: Source, recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    maps = detector.backbone.key_maps
-    if source.format not in maps:
-        raise RecipeError(
-            f"the backbone '{recipe.backbone.name}' cannot read '{source.format}' files.",
-            where="init.format",
-            fix=f"it reads {', '.join(maps) or 'none'}.",
-        )
-    report = load_weights(
-        detector, maps[source.format], source.path, source.format, recipe.init.allow_missing
-    )
-    for line in report.lines():
-        progress.say(line)
-    provenance = source.provenance()
-    if provenance["licence"]:
-        progress.say(f"  licence: {provenance['licence']}")
-    return {**report.to_json(), "lines": report.lines(), **provenance}
 
 
 def _tell_data(splits: Splits, progress: Progress) -> None:

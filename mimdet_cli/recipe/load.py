@@ -79,14 +79,14 @@ def read_recipe(
         layers.append(Override("seed", seed, Origin(f"--seed {seed}")))
     # A recipe is called as its file is, unless it says otherwise.
     named = Draft({"name": path.stem}, {"name": Origin(shown(path))}, path)
-    draft = _merge(named, _read(path, (), shown(path)))
+    draft = merge(named, _read(path, (), shown(path)))
     return with_overrides(draft, layers)
 
 
 def with_overrides(draft: Draft, layers: Iterable[Override]) -> Draft:
     """The draft with `layers` on top, the last one uppermost."""
     for layer in layers:
-        draft = _merge(draft, Draft(layer.nested(), layer.origins(), draft.source))
+        draft = merge(draft, Draft(layer.nested(), layer.origins(), draft.source))
     return draft
 
 
@@ -164,8 +164,8 @@ def _read(path: Path, above: tuple[Path, ...], name: str) -> Draft:
             raise RecipeError(f"'{base}' extends itself.", where=where, fix="break the circle.")
         if not target.is_file():
             raise RecipeError(f"there is no file '{base}' to extend.", where=where)
-        draft = _merge(draft, _read(target, chain, shown(target)))
-    return _merge(draft, Draft(values, origins, path))
+        draft = merge(draft, _read(target, chain, shown(target)))
+    return merge(draft, Draft(values, origins, path))
 
 
 def _bases(extends: object, where: str) -> Iterator[str]:
@@ -179,7 +179,8 @@ def _bases(extends: object, where: str) -> Iterator[str]:
         yield base
 
 
-def _merge(below: Draft, above: Draft) -> Draft:
+def merge(below: Draft, above: Draft) -> Draft:
+    """The values of `above` over those of `below`, section by section."""
     return Draft(
         _merge_values(below.values, above.values), below.origins | above.origins, below.source
     )

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from mimdet_cli.commands.train import run_folder
+from mimdet_cli.jobs.out_folder import choose_folder
 
 
 def test_folder_that_is_not_empty_is_refused(mimdet, tmp_path):
@@ -39,13 +39,13 @@ def test_resume_without_a_folder_is_refused(mimdet):
 
 
 def test_default_folder_is_named_after_the_recipe_and_the_time():
-    assert re.fullmatch(r"runs/demo-\d{8}-\d{6}", str(run_folder(None, "demo", resume=False)))
+    assert re.fullmatch(r"runs/demo-\d{8}-\d{6}", str(choose_folder(None, "demo", resume=False)))
 
 
 @pytest.mark.parametrize("resume", [True, False])
 def test_empty_or_new_folder_is_taken(tmp_path, resume):
-    assert run_folder(tmp_path, "demo", resume=resume) == tmp_path
-    assert run_folder(tmp_path / "new", "demo", resume=resume) == tmp_path / "new"
+    assert choose_folder(tmp_path, "demo", resume=resume) == tmp_path
+    assert choose_folder(tmp_path / "new", "demo", resume=resume) == tmp_path / "new"
 
 
 def test_negative_seed_is_refused(mimdet):

@@ -1,0 +1,147 @@
+"""The Python API: what the command line does, for notebooks and programs.
+
+    import mimdet_cli as mimdet
+
+    run = mimdet.train("demo", data="shapes", out="runs/demo").run
+    mimdet.evaluate(run).ap.box.AP
+    mimdet.load(run).predict("photo.jpg").draw()
+
+A recipe is a shipped name, a file, a dictionary with the sections of a recipe file (`extends`
+included), or a `Recipe`; `overrides` change single values by their dotted keys. Mistakes raise
+`MimdetError`, which says what, where, and what to do. Jobs are quiet, but for warnings; give
+`progress=Console()` for the lines and bars of the command line, or an object of your own with the
+methods of `mimdet_cli.progress.Progress`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.build import build_detector, complete
+from mimdet_cli.console import Console
+from mimdet_cli.data.sample import Category
+from mimdet_cli.errors import MimdetError
+from mimdet_cli.evaluation.prediction import Prediction
+from mimdet_cli.jobs.detector import Detector, load_detector
+from mimdet_cli.jobs.initialising import initialise
+from mimdet_cli.jobs.out_folder import choose_folder
+from mimdet_cli.jobs.scoring import ScoringReport, score_run
+from mimdet_cli.jobs.training import TrainingReport
+from mimdet_cli.jobs.training import train as run_training
+from mimdet_cli.progress import QUIET, MimdetWarning, Progress
+from mimdet_cli.recipe.given import RecipeLike, resolve_recipe
+from mimdet_cli.recipe.schema import Recipe
+
+__all__ = [
+    "Console",
+    "Detector",
+    "MimdetError",
+    "MimdetWarning",
+    "Prediction",
+    "Progress",
+    "Recipe",
+    "ScoringReport",
+    "TrainingReport",
+    "build_model",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def load(
+    run: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> Detector:
+    """The detector of a run folder (its `last/`), or of `best/`, `last/` or `step-N/` in one.
+
+    `overrides` may change how it is used, such as `{"backbone.eval_ratio": 0.5}` or
+    `{"data.eval_short_side": 640}`. `device` is "cpu", "cuda", "cuda:1" or "mps", by default the
+    first GPU, else the CPU. Raises `WeightsError` where there is no whole checkpoint.
+    """
+    return load_detector(_path(run), overrides=_texts(overrides), device=device)
+
+
+def train(
+    recipe: RecipeLike,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    progress: Progress = QUIET,
+) -> TrainingReport:
+    """Train a recipe into the run folder `out`, by default `runs/NAME-TIME`.
+
+    `data` is a folder in COCO layout. The report has the folder (`run`), the steps, the seconds,
+    and what the last evaluation found (`scored`).
+    """
+    resolved = resolve_recipe(recipe, overrides, data=data, seed=seed)
+    folder = choose_folder(None if out is None else _path(out), resolved.recipe.name, resume=resume)
+    return run_training(resolved, out=folder, resume=resume, device=device, progress=progress)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    ratio: float | None = None,
+    evals: int = 1,
+    out: str | Path | None = None,
+    device: str | None = None,
+    progress: Progress = QUIET,
+) -> ScoringReport:
+    """AP of a run, or of a checkpoint in it, on the val split of `data` (that of the run if None).
+
+    `ratio` is the share of the tokens that the backbone sees, `evals` the sampled evaluations of
+    each image that are merged. Predictions and pictures go to `out`, by default `RUN/eval/NAME`.
+    """
+    return score_run(
+        _path(run),
+        data=None if data is None else str(data),
+        overrides=_texts(overrides),
+        device=device,
+        progress=progress,
+        ratio=ratio,
+        evals=evals,
+        folder=None if out is None else _path(out),
+    )
+
+
+def build_model(
+    recipe: RecipeLike,
+    classes: int | Sequence[str] = 80,
+    *,
+    weights: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress = QUIET,
+) -> MaskRCNN:
+    """The detector of a recipe as a bare `torch.nn.Module`, on the CPU.
+
+    In training mode it takes a list of images (3, h, w) uint8 and their `Target`s and gives losses
+    by name; in evaluation mode it takes images and gives `Detections` in their pixels. Its weights
+    are drawn from the recipe's seed; with `weights`, those that `init` names are loaded.
+    """
+    resolved = complete(resolve_recipe(recipe, overrides))
+    names = [f"class {i}" for i in range(1, classes + 1)] if isinstance(classes, int) else classes
+    model = build_detector(resolved.recipe, len(names))
+    if weights:
+        categories = [Category(i, name) for i, name in enumerate(names, 1)]
+        initialise(model, resolved.recipe, categories, progress)
+    return model
+
+
+def _path(path: str | Path) -> Path:
+    return Path(path).expanduser()
+
+
+def _texts(overrides: Mapping[str, Any] | None) -> list[str]:
+    """Overrides as `--set` has them."""
+    return [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()]

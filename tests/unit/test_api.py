@@ -1,0 +1,291 @@
+"""The Python API does what the command line does, on images of every kind."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mimdet_cli
+from heads.instances import Target
+from mimdet_cli.api import MimdetWarning
+from mimdet_cli.data.images import read_image
+from mimdet_cli.data.sample import Category
+from mimdet_cli.errors import DataError, WeightsError
+from mimdet_cli.evaluation.prediction import Prediction
+from mimdet_cli.evaluation.results import ImageResult
+from mimdet_cli.evaluation.rle import encode_counts
+
+
+@pytest.fixture(scope="module")
+def detector(trained):
+    return mimdet_cli.load(trained)
+
+
+@pytest.fixture(scope="module")
+def photo(shapes):
+    return sorted((shapes / "val").iterdir())[0]
+
+
+def same(one: Prediction, other: Prediction) -> bool:
+    arrays = zip(
+        (one.boxes, one.scores, one.labels, one.masks),
+        (other.boxes, other.scores, other.labels, other.masks),
+        strict=True,
+    )
+    return all(np.array_equal(a, b) for a, b in arrays)
+
+
+def test_import_loads_neither_torch_nor_numpy():
+    code = "import sys, mimdet_cli; dir(mimdet_cli); print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_every_promised_name_is_there_and_others_are_not():
+    assert len(mimdet_cli.API) >= 9
+    for name in mimdet_cli.API:
+        assert getattr(mimdet_cli, name) is not None
+    assert set(mimdet_cli.API) <= set(dir(mimdet_cli))
+    with pytest.raises(AttributeError, match="has no attribute 'predict'"):
+        _ = mimdet_cli.predict
+
+
+def test_every_kind_of_image_gives_the_same_detections(detector, photo):
+    expected = detector.predict(photo, score=0.0)
+    pixels = read_image(photo)
+    assert len(expected) > 3
+    assert expected.image.tolist() == pixels.tolist()
+    with Image.open(photo) as opened:
+        kinds = [
+            str(photo),
+            opened,
+            pixels,
+            torch.tensor(pixels).permute(2, 0, 1),
+            np.asfortranarray(pixels),
+        ]
+        for kind in kinds:
+            assert same(detector.predict(kind, score=0.0), expected)
+
+
+def test_grey_images_count_as_three_equal_channels(detector, photo):
+    with Image.open(photo) as opened:
+        grey = np.asarray(opened.convert("L"))
+    expected = detector.predict(np.stack([grey] * 3, axis=2), score=0.0)
+    for kind in (grey, grey[..., None], torch.tensor(grey)[None], Image.fromarray(grey)):
+        assert same(detector.predict(kind, score=0.0), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "what"),
+    [
+        (np.zeros((8, 8, 4), np.uint8), "an array (8, 8, 4) of uint8"),
+        (np.zeros((8, 8, 3)), "an array (8, 8, 3) of float64"),
+        (np.zeros((0, 8, 3), np.uint8), "an empty array (0, 8, 3)"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), "a tensor (8, 8, 3) of torch.uint8"),
+        (torch.zeros(3, 8, 8), "a tensor (3, 8, 8) of torch.float32"),
+        (None, "of type NoneType"),
+    ],
+)
+def test_what_is_no_image_is_told_with_what_is(detector, image, what):
+    with pytest.raises(DataError) as raised:
+        detector.predict(image)
+    assert str(raised.value) == (
+        f"this is no image: {what}.; at: predict(images); fix: give a path, a PIL image, an array "
+        "(H, W, 3) of uint8 RGB, or a tensor (3, H, W) of uint8 RGB."
+    )
+
+
+def test_a_list_gives_a_list_in_its_order(detector, shapes):
+    files = sorted((shapes / "val").iterdir())
+    found = detector.predict(files, score=0.0)
+    assert len(found) == 4
+    alone = [detector.predict(file, score=0.0) for file in reversed(files)]
+    assert all(same(one, other) for one, other in zip(found, reversed(alone), strict=True))
+
+
+def test_predictions_are_those_of_the_commands(detector, trained, shapes, mimdet, tmp_path):
+    files = sorted((shapes / "val").iterdir())
+    assert mimdet("predict", trained, *files, "--out", tmp_path).code == 0
+    told = json.loads((tmp_path / "predictions.json").read_text())
+    ours = [
+        entry
+        for image_id, file in enumerate(files, 1)
+        for entry in detector.predict(file, score=0.0).to_coco(image_id)
+    ]
+    assert len(told) > 20
+    assert json.loads(json.dumps(ours)) == told
+
+
+def test_sampled_tokens_of_an_image_are_those_of_eval_whatever_comes_before(
+    trained, shapes, mimdet, tmp_path
+):
+    half = {"backbone.eval_ratio": 0.5}
+    detector = mimdet_cli.load(trained, overrides=half)
+    files = sorted((shapes / "val").iterdir())
+    forwards = [detector.predict(file, score=0.0) for file in files]
+    backwards = [detector.predict(file, score=0.0) for file in reversed(files)]
+    assert all(map(same, forwards, reversed(backwards)))
+    out = tmp_path / "half"
+    assert mimdet("eval", trained, "--ratio", "0.5", "--out", out).code == 0
+    told = json.loads((out / "predictions.json").read_text())
+    ids = {entry["image_id"] for entry in told}
+    images = json.loads((shapes / "annotations" / "instances_val.json").read_text())["images"]
+    ours = [
+        entry
+        for image in images
+        for entry in detector.predict(shapes / "val" / image["file_name"], score=0.0).to_coco(
+            image["id"]
+        )
+    ]
+    assert len(ids) == 4
+    assert json.loads(json.dumps(ours)) == told
+
+
+def test_score_keeps_the_better_detections_alone(detector, photo):
+    everything = detector.predict(photo, score=0.0)
+    middle = float(np.median(everything.scores))
+    kept = detector.predict(photo, score=middle)
+    assert 0 < len(kept) < len(everything)
+    assert same(kept, everything.above(middle))
+    assert kept.scores.min() >= middle
+    assert kept.masks.shape == (len(kept), *kept.image.shape[:2])
+    assert kept.class_names == [detector.class_names[label] for label in kept.labels]
+
+
+def squares() -> Prediction:
+    """Two detections with masks as large as their boxes, one of a class that looks like HTML."""
+    maps = np.zeros((2, 20, 30), bool)
+    maps[0, 2:10, 3:15] = maps[1, 10:18, 20:28] = True
+    runs = [
+        np.diff(np.flatnonzero(np.diff(m.T.ravel().astype(int), prepend=0, append=0))) for m in maps
+    ]
+    starts = [int(np.flatnonzero(m.T.ravel())[0]) for m in maps]
+    counts = [[start, *r.tolist()] for start, r in zip(starts, runs, strict=True)]
+    counts = [[*c, 600 - sum(c)] for c in counts]
+    result = ImageResult(
+        1,
+        np.array([[3, 2, 15, 10], [20, 10, 28, 18]], np.float32),
+        np.array([0.9, 0.4], np.float32),
+        np.array([1, 0]),
+        encode_counts(counts, 20, 30),
+    )
+    classes = (Category(7, "cat"), Category(9, "<script>"))
+    return Prediction(np.full((20, 30, 3), 128, np.uint8), result, classes)
+
+
+def test_masks_boxes_and_categories_are_those_of_coco():
+    shown = squares()
+    assert shown.masks[0, 2:10, 3:15].all()
+    assert shown.masks.sum(axis=(1, 2)).tolist() == [96, 64]
+    first, second = shown.to_coco(5)
+    assert (first["image_id"], first["category_id"], first["bbox"]) == (5, 9, [3, 2, 12, 8])
+    assert (second["category_id"], round(second["score"], 3)) == (7, 0.4)
+    assert repr(shown) == "<Prediction: 2 detections in 30 x 20 pixels: 1 <script>, 1 cat>"
+
+
+def test_a_notebook_shows_the_drawing_and_a_table_with_names_escaped():
+    page = squares()._repr_html_()
+    picture = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
+    assert picture.startswith(b"\x89PNG")
+    assert "<script>" not in page
+    assert "<td>&lt;script&gt;</td><td>0.90</td><td>3, 2, 15, 10</td>" in page
+    nothing = squares().above(0.95)
+    assert repr(nothing) == "<Prediction: 0 detections in 30 x 20 pixels>"
+    assert (nothing.masks.shape, nothing.to_coco()) == ((0, 20, 30), [])
+    assert nothing._repr_html_().count("<tr>") == 1
+
+
+def test_drawing_marks_the_detections_and_nothing_else():
+    drawn = np.asarray(squares().draw(scale=1.0, scores=False))
+    changed = (drawn != 128).any(axis=2)
+    assert changed[2:10, 3:15].mean() > 0.5
+    assert not changed[12:, :18].any()
+
+
+def test_training_and_evaluation_from_python_are_those_of_the_command_line(
+    tiny, trained, shapes, tmp_path
+):
+    report = mimdet_cli.train(tiny, data=shapes, out=tmp_path / "run")
+    expected = (trained / "last" / "model.safetensors").read_bytes()
+    assert (report.run / "last" / "model.safetensors").read_bytes() == expected
+    again = mimdet_cli.evaluate(report.run, data=shapes)
+    assert again.ap == report.scored.ap
+
+
+def test_overrides_and_dictionaries_train_too(tiny, shapes, tmp_path):
+    recipe = mimdet_cli.Recipe.model_validate(
+        {"backbone": {"name": "mimdet"}, "train": {"steps": 1, "epochs": None}}
+    )
+    assert recipe.train.steps == 1
+    report = mimdet_cli.train(
+        {"extends": str(tiny), "train": {"steps": 1, "evals": 0}},
+        data=shapes,
+        out=tmp_path / "run",
+        overrides={"train.batch": 1},
+    )
+    assert (report.steps, report.scored) == (1, None)
+
+
+def test_a_bare_model_trains_and_detects(tiny):
+    model = mimdet_cli.build_model(tiny, classes=["cat", "dog"])
+    images = [torch.zeros(3, 64, 64, dtype=torch.uint8)]
+    target = Target(torch.tensor([[4.0, 4, 40, 40]]), torch.tensor([1]))
+    with pytest.raises(ValueError, match="training needs targets"):
+        model.train()(images)
+    losses = mimdet_cli.build_model(tiny, 2, overrides={"head.mask": False}).train()(
+        images, [target]
+    )
+    assert {"rpn_objectness", "box_class"} <= set(losses)
+    assert isinstance(model.eval()(images)[0].boxes, torch.Tensor)
+
+
+def test_a_bare_model_starts_from_the_weights_of_its_recipe(tiny, trained):
+    classes = ["circle", "rectangle", "triangle"]
+    given = {"init.checkpoint": str(trained)}
+    fresh = mimdet_cli.build_model(tiny, classes, overrides=given)
+    loaded = mimdet_cli.build_model(tiny, classes, weights=True, overrides=given)
+    expected = mimdet_cli.load(trained).model.state_dict()
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in expected.items())
+    assert any(not torch.equal(fresh.state_dict()[key], value) for key, value in expected.items())
+
+
+def test_a_run_that_is_not_there_is_an_error_of_weights(tmp_path):
+    with pytest.raises(WeightsError, match="there is no run at"):
+        mimdet_cli.load(tmp_path / "gone")
+
+
+def test_jobs_are_quiet_but_for_warnings_and_tell_who_listens(tiny, own_shapes, tmp_path, capsys):
+    file = own_shapes / "annotations" / "instances_train.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["bbox"][2:] = [0, 0]
+    file.write_text(json.dumps(document))
+    once = {"train.steps": 1, "train.evals": 0}
+    with pytest.warns(MimdetWarning, match="1 annotation without area dropped"):
+        mimdet_cli.train(tiny, data=own_shapes, out=tmp_path / "quiet", overrides=once)
+    assert capsys.readouterr() == ("", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MimdetWarning)
+        mimdet_cli.train(
+            tiny,
+            data=own_shapes,
+            out=tmp_path / "told",
+            overrides={**once, "train.log_every": 1},
+            progress=mimdet_cli.Console(),
+        )
+    err = capsys.readouterr().err
+    assert "warning: train: 1 annotation without area dropped" in err
+    assert "step 1/1" in err
+
+
+def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(trained, moved)
+    assert same(mimdet_cli.load(moved).predict(photo, score=0), detector.predict(photo, score=0))
