@@ -3,7 +3,7 @@
     import mimdet_cli as mimdet
 
     run = mimdet.train("demo", data="shapes", out="runs/demo").run
-    mimdet.evaluate(run).ap.box.AP
+    mimdet.evaluate(run).to_json()
     mimdet.load(run).predict("photo.jpg").draw()
 
 A recipe is a shipped name, a file, a dictionary with the sections of a recipe file (`extends`

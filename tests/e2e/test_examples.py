@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("examples")
     shutil.copytree(EXAMPLES, root / "source", ignore=shutil.ignore_patterns("__pycache__"))
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    sources = sorted((root / "source").iterdir())
+    sources = sorted(file.parent for file in (root / "source").glob("*/pyproject.toml"))
     offline = ("--no-deps", "--no-index")
     for words in (
         ("wheel", "--no-build-isolation", *offline, "-w", "wheels", *sources),
