@@ -11,14 +11,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from backbones.key_maps.rename import KeyMap
 from backbones.options.base import BackboneOptions
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,22 @@ class Backbone(nn.Module, ABC):
     contract: ClassVar[int] = CONTRACT_VERSION
     Options: ClassVar[type[BackboneOptions]]
 
+    options: BackboneOptions
+    """What it was built from; a subclass writes its own `Options` as the type."""
     levels: tuple[Level, ...]
     padding: Padding
     tokens: tuple[int, int] | None = None
     """Tokens that the encoder saw in the last forward pass, and how many there were, over the
     batch; None for a backbone that leaves none out."""
 
-    @classmethod
-    @abstractmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options`, an instance of `cls.Options`, describes."""
+    def __init__(self, options: BackboneOptions) -> None:
+        """Begin the backbone that `options`, an instance of `cls.Options`, describes.
+
+        `Kind(options)` is the whole of it, in training mode, with `levels` and `padding` set:
+        random weights come from torch's generator, and nothing is read, downloaded or printed.
+        """
+        super().__init__()
+        self.options = options
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -233,11 +233,11 @@ class MIMDet(Backbone):
     """Convolutional stem, sampled encoder, decoder, and a pyramid over stem and decoder maps."""
 
     Options = MIMDetOptions
+    options: MIMDetOptions
     padding = Padding(multiple=32)
 
     def __init__(self, options: MIMDetOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.stem = STEMS[options.stem](options.width)
         self.encoder = Encoder(options)
         self.decoder = Decoder(options) if options.decoder_layers else None
@@ -247,12 +247,6 @@ class MIMDet(Backbone):
         self.fpn = FPN([*fine, coarse, coarse], options.channels, options.norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         self.order: Order = random_order
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options` describes."""
-        assert isinstance(options, MIMDetOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -216,11 +216,11 @@ class TimmFPN(Backbone):
     """The stages of a timm model, a norm on each map where its detector has one, and an FPN."""
 
     Options = TimmFPNOptions
+    options: TimmFPNOptions
     padding = Padding(multiple=32)
 
     def __init__(self, options: TimmFPNOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.family = FAMILIES[family_of(options.model)]
         body: Any = create_model(
             options.model,
@@ -247,12 +247,6 @@ class TimmFPN(Backbone):
         for name, parameter in self.body.named_parameters():
             if self.is_frozen(name):
                 parameter.requires_grad_(False)
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options` describes."""
-        assert isinstance(options, TimmFPNOptions)
-        return cls(options)
 
     def settings(self) -> Mapping[str, Any]:
         """What timm's constructor is told beside the model's name."""

@@ -192,11 +192,11 @@ class ViTAdapter(Backbone):
     """Plain ViT, spatial prior module, injectors and extractors, and a pyramid over four maps."""
 
     Options = ViTAdapterOptions
+    options: ViTAdapterOptions
     padding = Padding(multiple=COARSEST)
 
     def __init__(self, options: ViTAdapterOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         width = options.width
         self.patch_embed = PatchEmbed(width)
         if options.encoder != "beit":
@@ -217,12 +217,6 @@ class ViTAdapter(Backbone):
             self.pyramid = DeconvPyramid(width).apply(initialise_conv)
         self.neck = mmdet_neck(options.neck, width, options.channels, options.fpn_norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options` describes."""
-        assert isinstance(options, ViTAdapterOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

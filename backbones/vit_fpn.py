@@ -141,10 +141,10 @@ class ViTFPN(Backbone):
     """Patch embedding, windowed and global blocks, four scales, feature pyramid network."""
 
     Options = ViTFPNOptions
+    options: ViTFPNOptions
 
     def __init__(self, options: ViTFPNOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         width, form = options.width, options.form
         self.patch_embed = PatchEmbed(width)
         self.blocks = blocks(options).apply(initialise)
@@ -173,12 +173,6 @@ class ViTFPN(Backbone):
     def offset_table(self, side: int) -> nn.Parameter:
         """A relative bias for every offset in a square of `side` tokens and every head."""
         return nn.Parameter(torch.zeros((2 * side - 1) ** 2, self.options.heads))
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options` describes."""
-        assert isinstance(options, ViTFPNOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -108,10 +108,10 @@ class ViTDet(Backbone):
     """Patch embedding, windowed and global blocks, simple feature pyramid."""
 
     Options = ViTDetOptions
+    options: ViTDetOptions
 
     def __init__(self, options: ViTDetOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.patch_embed = PatchEmbed(options.width)
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, options.width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -119,12 +119,6 @@ class ViTDet(Backbone):
         self.pyramid = SimplePyramid(options.width, options.channels, options.norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         self.padding = Padding(multiple=32, square=options.square)
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that `options` describes."""
-        assert isinstance(options, ViTDetOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

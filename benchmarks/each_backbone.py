@@ -100,7 +100,7 @@ def main() -> None:
             kind = backbone_class(name)
             for label, options in candidates(name, size).items():
                 if label not in functions:
-                    backbone = kind.from_options(kind.Options.model_validate(options)).to(device)
+                    backbone = kind(kind.Options.model_validate(options)).to(device)
                     functions[label] = step(backbone.train(), images)
                     parameters[label] = sum(p.numel() for p in backbone.parameters()) / 1e6
     times = in_alternation(functions, arguments.rounds, device)

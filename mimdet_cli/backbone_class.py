@@ -8,11 +8,18 @@ from backbones.options.base import BackboneOptions
 from mimdet_cli import plugins
 from mimdet_cli.errors import PluginError
 
+EDITS = {
+    1: "install a version of its package that matches, or edit the class: take out `from_options`, "
+    "let `__init__(self, options)` do its work, beginning with `super().__init__(options)`, and "
+    "write `contract = 2`.",
+}
+"""What makes a class of an older version keep this one."""
+
 
 def backbone_class(name: str) -> type[Backbone]:
     """The class behind a backbone's name, checked to keep this version of the contract."""
     found = plugins.load(name)
-    wrong = _breach(found)
+    wrong = breach(found)
     if wrong is not None:
         claim = plugins.find(name)
         what, fix = wrong
@@ -22,18 +29,18 @@ def backbone_class(name: str) -> type[Backbone]:
     return found
 
 
-def _breach(found: Any) -> tuple[str, str] | None:
+def breach(found: Any) -> tuple[str, str] | None:
     """What keeps the object behind an entry point from being a backbone, and what mends it."""
     if not (isinstance(found, type) and issubclass(found, Backbone)):
         return (
             f"is {shorten(repr(found), 80)}, not a class derived from Backbone.",
             "derive it from mimdet_cli.plugin_api.Backbone.",
         )
-    if found.contract != CONTRACT_VERSION:
+    version = _version(found)
+    if version != CONTRACT_VERSION:
         return (
-            f"keeps version {found.contract} of the contract, this mimdet needs "
-            f"{CONTRACT_VERSION}.",
-            "install a version of its package that matches.",
+            f"keeps version {version} of the contract, this mimdet needs {CONTRACT_VERSION}.",
+            EDITS.get(version, "install a version of its package that matches."),
         )
     if missing := sorted(found.__abstractmethods__):
         return f"does not define {', '.join(missing)}.", "every backbone has to define these."
@@ -44,3 +51,13 @@ def _breach(found: Any) -> tuple[str, str] | None:
             "give it a class derived from mimdet_cli.plugin_api.BackboneOptions.",
         )
     return None
+
+
+def _version(kind: type[Backbone]) -> int:
+    """The version that a class was written for.
+
+    One that writes no number has that of `Backbone`, so `from_options`, which only version 1 asks
+    for, tells it.
+    """
+    leftover = any("from_options" in vars(base) for base in kind.__mro__)
+    return 1 if leftover and kind.contract == CONTRACT_VERSION else kind.contract

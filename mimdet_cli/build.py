@@ -47,7 +47,7 @@ def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
         chosen = {key: _alone(value) if key == "norm" else value for key, value in chosen.items()}
     kind = backbone_class(recipe.backbone.name)
     seed_weights(recipe.seed)
-    backbone = kind.from_options(kind.Options.model_validate(chosen))
+    backbone = kind(kind.Options.model_validate(chosen))
     _refuse_unfinished(backbone, recipe.backbone.name)
     refuse_large_images(recipe, backbone.padding)
     detector = MaskRCNN(

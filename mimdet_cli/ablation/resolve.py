@@ -207,7 +207,7 @@ def _shapes_of(section: str) -> dict[str, torch.Size] | None:
     kind = backbone_class(options.pop("name"))
     try:
         with torch.device("meta"):
-            backbone = kind.from_options(kind.Options.model_validate(options))
+            backbone = kind(kind.Options.model_validate(options))
     except Exception:
         return None
     return {name: tensor.shape for name, tensor in backbone.state_dict().items()}

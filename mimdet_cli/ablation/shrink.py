@@ -201,7 +201,7 @@ def _square(section: str) -> int | None:
     options = json.loads(section)
     kind = backbone_class(options.pop("name"))
     with torch.device("meta"):
-        return kind.from_options(kind.Options.model_validate(options)).padding.square
+        return kind(kind.Options.model_validate(options)).padding.square
 
 
 def _share(length: Override, own: Train, base: Train) -> Override:

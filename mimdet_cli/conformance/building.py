@@ -2,8 +2,8 @@
 
 import json
 
-from backbones.contract import CONTRACT_VERSION, Backbone
-from backbones.options.base import BackboneOptions
+from backbones.contract import Backbone
+from mimdet_cli.backbone_class import breach
 from mimdet_cli.conformance.promise import Verdict
 from mimdet_cli.conformance.subject import Subject, several
 
@@ -11,16 +11,11 @@ from mimdet_cli.conformance.subject import Subject, several
 def builds(subject: Subject) -> Verdict:
     """The class keeps this version of the contract, and its options make an instance of it."""
     kind = subject.kind
-    if not (isinstance(kind, type) and issubclass(kind, Backbone)):
-        return Verdict("", (f"{kind!r} is not a class derived from Backbone",))
-    if kind.contract != CONTRACT_VERSION:
-        return Verdict("", (f"contract {kind.contract}, this mimdet has {CONTRACT_VERSION}",))
-    options = getattr(kind, "Options", None)
-    if not (isinstance(options, type) and issubclass(options, BackboneOptions)):
-        return Verdict("", (f"Options is {options!r}, not a class derived from BackboneOptions",))
+    wrong = breach(kind)
+    if wrong is not None:
+        what, fix = wrong
+        return Verdict("", (f"it {what}", fix))
     made = subject.build()
-    if not isinstance(made, kind):
-        return Verdict("", (f"from_options gives {type(made).__name__}, not {kind.__name__}",))
     count = sum(parameter.numel() for parameter in made.parameters())
     size = "its own options" if subject.tiny is None else "its tiny size"
     return Verdict(f"{count:,} parameters at {size}")
@@ -36,8 +31,8 @@ def options_round_trip(subject: Subject) -> Verdict:
         for name in type(options).model_fields
         if getattr(options, name) != getattr(again, name)
     ]
-    before = _shapes(subject.kind.from_options(options))
-    after = _shapes(subject.kind.from_options(again))
+    before = _shapes(subject.kind(options))
+    after = _shapes(subject.kind(again))
     differing = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
     if differing:
         changed.append(f"{len(differing)} parameters differ in shape: {several(differing)}")

@@ -29,7 +29,7 @@ def global_state(subject: Subject) -> Verdict:
             backbone(images, sizes)
 
     stages: dict[str, Callable[[], object]] = {
-        "constructing it": lambda: subject.kind.from_options(subject.options),
+        "constructing it": lambda: subject.kind(subject.options),
         "a pass in evaluation": evaluate,
         "a pass in training": lambda: backward(backbone.train(), images, sizes, SEED),
     }

@@ -17,7 +17,7 @@ PROMISES = (
     Promise(
         "builds",
         "it builds from its options",
-        "make `from_options` give an instance for the defaults of `Options`, or for `tiny`.",
+        "let `__init__(self, options)` build from the defaults of `Options`, or from `tiny`.",
         builds,
     ),
     Promise(

@@ -51,7 +51,7 @@ class Subject:
     def build(self, seed: int = 0) -> Backbone:
         """A new instance in training mode, its weights drawn from `seed`."""
         torch.manual_seed(seed)
-        return self.kind.from_options(self.options)
+        return self.kind(self.options)
 
 
 def batch(

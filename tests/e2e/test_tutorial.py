@@ -43,8 +43,8 @@ BAD = {
     "SystemExit": "import sys\nsys.exit(0)\n",
     "has no attribute": "",
     "not a class": "MyNet = 1\n",
-    "keeps version 0": "from mimdet_cli.plugin_api import Backbone\n"
-    "class MyNet(Backbone):\n    contract = 0\n",
+    "keeps version 1": "from mimdet_cli.plugin_api import Backbone\n"
+    "class MyNet(Backbone):\n    def from_options(cls, options):\n        return cls()\n",
     "called 'my_nett'": "",
     "claimed twice": "",
     "switched off": "",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from backbones.contract import Backbone, Level, Padding
 from backbones.key_maps.rename import KeyMap, rename
+from backbones.options.base import BackboneOptions
 from heads.box_head import best_of_image, decode
 from heads.instances import Target
 from heads.key_maps import DETECTRON2_HEAD
@@ -43,13 +44,9 @@ class StoredMaps(Backbone):
     depth = 0
 
     def __init__(self, maps: Tensors, padding: Padding) -> None:
-        super().__init__()
+        super().__init__(BackboneOptions())
         self.stored = maps
         self.padding = padding
-
-    @classmethod
-    def from_options(cls, options):
-        raise NotImplementedError
 
     def forward(self, images, sizes):
         height, width = self.stored["p2"].shape[2:]

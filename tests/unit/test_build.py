@@ -41,7 +41,8 @@ def test_backbone_is_found_by_its_entry_point():
         (nn.Linear, "not a class derived from Backbone"),
         ("mimdet", "is 'mimdet', not a class"),
         (type("Old", (MIMDet,), {"contract": 0}), "keeps version 0 of the contract"),
-        (type("Half", (Backbone,), {"depth": 1}), "does not define depth_of, forward, from_opt"),
+        (type("Half", (Backbone,), {"depth": 1}), "does not define depth_of, forward"),
+        (type("First", (MIMDet,), {"from_options": None}), "keeps version 1 of the contract"),
         (type("Bare", (MIMDet,), {"Options": None}), "has no Options"),
     ],
 )
@@ -50,6 +51,19 @@ def test_plugin_that_breaks_the_contract_is_refused(monkeypatch, found, what):
     with pytest.raises(PluginError, match=what) as caught:
         backbone_class("vitdet")
     assert caught.value.where.startswith("backbones.vitdet:ViTDet of mimdet ")
+
+
+@pytest.mark.parametrize("written", [{}, {"contract": 1}, {"contract": 2}])
+def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, written):
+    first = type("First", (MIMDet,), {"from_options": classmethod(MIMDet), **written})
+    monkeypatch.setattr(build.plugins, "load", lambda name: first)
+    with pytest.raises(PluginError, match="keeps version 1 of the contract") as caught:
+        backbone_class("mimdet")
+    assert caught.value.exit_code == 5
+    assert caught.value.fix.endswith(
+        "take out `from_options`, let `__init__(self, options)` do its work, beginning with "
+        "`super().__init__(options)`, and write `contract = 2`."
+    )
 
 
 def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypatch):

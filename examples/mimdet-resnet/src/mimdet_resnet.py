@@ -58,13 +58,13 @@ class ResNetFPNOptions(BackboneOptions):
 class ResNetFPN(Backbone):
     """The four stages of a ResNet, each of which gives one level of the pyramid."""
 
-    contract = 1
+    contract = 2
     Options = ResNetFPNOptions
+    options: ResNetFPNOptions
     padding = Padding(multiple=32)
 
     def __init__(self, options: ResNetFPNOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         block, self.blocks = MODELS[options.depth]
         norm = FrozenBatchNorm2d if options.norm == "frozen_bn" else nn.BatchNorm2d
         self.body = ResNet(block, self.blocks, norm_layer=norm)
@@ -74,12 +74,6 @@ class ResNetFPN(Backbone):
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         for module in self.frozen():
             module.requires_grad_(False)
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that a recipe describes."""
-        assert isinstance(options, ResNetFPNOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -33,6 +33,17 @@ from mimdet_cli.plugin_api import Backbone
 class Theirs(Backbone):
     contract = 0
 """
+VERSION_1 = """\
+from mimdet_cli.plugin_api import Backbone, BackboneOptions
+class Theirs(Backbone):
+    Options = BackboneOptions
+    def __init__(self, options):
+        super().__init__()
+        self.options = options
+    @classmethod
+    def from_options(cls, options):
+        return cls(options)
+"""
 LATE = "raise ValueError('no weights at hand')"
 BAD = {
     "crashes": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
@@ -43,6 +54,7 @@ BAD = {
     "no_class": "class Other: pass\n",
     "no_backbone": "def Theirs(): pass\n",
     "outdated": OLD,
+    "version_1": VERSION_1,
 }
 FAULTS = {
     "exits": ("cannot be loaded: SystemExit: 0", ", line 4, of"),
@@ -60,8 +72,12 @@ FAULTS = {
         "mimdet_no_backbone:Theirs of",
     ),
     "outdated": (
-        "keeps version 0 of the contract, this mimdet needs 1.",
+        "keeps version 0 of the contract, this mimdet needs 2.",
         "mimdet_outdated:Theirs of",
+    ),
+    "version_1": (
+        "keeps version 1 of the contract, this mimdet needs 2.",
+        "mimdet_version_1:Theirs of",
     ),
 }
 
@@ -97,7 +113,7 @@ def install_packages(root: Path) -> None:
             "two": ("twin_two", "twin", TRACE + own),
             "usurper": ("usurper", "vitdet", TRACE + own),
         },
-        "late": {"late": ("mimdet-late", "late", own.replace("return cls(options)", LATE))},
+        "late": {"late": ("mimdet-late", "late", own.replace("super().__init__(options)", LATE))},
         "slow": {"slow": ("mimdet-slow", "slow", TRACE + "import time\ntime.sleep(3600)\n")},
     }
     projects = {"good": [source / "my_net"]} | {
@@ -111,7 +127,7 @@ def install_packages(root: Path) -> None:
     wheels = root / "wheels"
     pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", wheels, *everything)
     found = sorted(wheels.glob("*.whl"))
-    assert len(found) == len(everything) == 14
+    assert len(found) == len(everything) == 15
     of_group = {
         "good": "mimdet_my_net-*",
         "rivals": "[tu]*",

@@ -114,7 +114,7 @@ def test_model_of_timm_shrinks_within_its_family(family):
 def test_swin_takes_another_width_and_other_families_refuse_it():
     narrow = shrunk("timm_fpn", {"model": "swin_tiny_patch4_window7_224"})
     assert narrow.width == 32
-    norms = backbone_class("timm_fpn").from_options(narrow).out_norms
+    norms = backbone_class("timm_fpn")(narrow).out_norms
     assert [norm.weight.numel() for norm in norms] == [32, 64, 128, 256]
     with pytest.raises(ValidationError, match="'convnext_tiny' has its own; leave it out"):
         backbone_class("timm_fpn").Options(model="convnext_tiny", width=64)

@@ -36,9 +36,7 @@ MEASURED = {
 
 def small(form, **options):
     torch.manual_seed(0)
-    return ViTFPN.from_options(
-        ViTFPNOptions(**{**SMALL, "drop_path": 0.0, "form": form, **options})
-    )
+    return ViTFPN(ViTFPNOptions(**{**SMALL, "drop_path": 0.0, "form": form, **options}))
 
 
 def run(backbone, side=96):
@@ -99,7 +97,7 @@ def test_the_forms_have_different_parameters_and_maps():
 
 def test_li_2021_pads_to_the_square_of_its_positions_and_the_others_to_a_multiple():
     assert small("li2021").padding.square == 96
-    assert ViTFPN.from_options(ViTFPNOptions(depth=4)).padding.square == 1024
+    assert ViTFPN(ViTFPNOptions(depth=4)).padding.square == 1024
     assert small("vit").padding.square is None
     assert small("vit").padding.multiple == 32
 

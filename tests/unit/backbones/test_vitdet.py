@@ -26,7 +26,7 @@ OFFICIAL = {"base": 110_895_792, "large": 330_684_656}
 
 def small(**options):
     torch.manual_seed(0)
-    return ViTDet.from_options(ViTDetOptions(**{**SMALL, "drop_path": 0.0, **options}))
+    return ViTDet(ViTDetOptions(**{**SMALL, "drop_path": 0.0, **options}))
 
 
 def run(backbone, height=64, width=96):

@@ -36,16 +36,12 @@ class Right(Backbone):
     padding = Padding(multiple=32)
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         width = options.width
         self.stem = nn.Conv2d(3, width, 4, stride=4)
         self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(4))
         self.fpn = FPN([width] * 4, width, "ln")
         self.levels = tuple(Level(f"p{i}", width, 2**i) for i in (2, 3, 4, 5))
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> "Right":
-        return cls(options)
 
     @property
     def depth(self) -> int:
@@ -83,6 +79,12 @@ class RaisesWhenBuilt(Right):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         raise KeyError("imagenet.pth")
+
+
+class IsOfVersion1(Right):
+    @classmethod
+    def from_options(cls, options: Options) -> "IsOfVersion1":
+        return cls(options)
 
 
 class TinyIsRefused(Right):
@@ -279,6 +281,7 @@ class Wrong:
 
 WRONG = (
     Wrong(RaisesWhenBuilt, "builds", ("KeyError: 'imagenet.pth'", "wrong_backbones.py:")),
+    Wrong(IsOfVersion1, "builds", ("keeps version 1 of the contract", "take out `from_options`")),
     Wrong(TinyIsRefused, "builds", ("'backbone.width'", "0")),
     Wrong(RoundsDown, "levels", ("odd, padded to 104 x 136: p4 is (2, 16, 6, 8)", "(2, 16, 7, 9)")),
     Wrong(NeedsTwoCells, "levels", ("one pixel, padded to 32 x 32", "wrong_backbones.py:")),

@@ -27,15 +27,11 @@ class Tower(Backbone):
     )
 
     def __init__(self, floors: int = 3) -> None:
-        super().__init__()
+        super().__init__(BackboneOptions())
         self.patches = nn.Conv2d(3, 4, 4)
         self.floors = nn.ModuleList(Floor() for _ in range(floors))
         self.roof = nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4))
         self.frozen = nn.Parameter(torch.zeros(1, 9, 4), requires_grad=False)
-
-    @classmethod
-    def from_options(cls, options):
-        return cls()
 
     def forward(self, images, sizes):
         raise NotImplementedError

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from backbones.contract import Backbone, Level, Padding
+from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.data.sample import Batch, Sample
@@ -20,15 +21,11 @@ class Forgetful(Backbone):
     """Sees a random half of the image's cells; remembers what it drew."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(BackboneOptions())
         self.levels = tuple(Level(f"p{i}", 8, 2**i) for i in range(2, 6))
         self.padding = Padding()
         self.convs = nn.ModuleList(nn.Conv2d(3, 8, 1) for _ in self.levels)
         self.drawn = []
-
-    @classmethod
-    def from_options(cls, options):
-        raise NotImplementedError
 
     def forward(self, images, sizes):
         cells = torch.rand(len(images), 1, images.shape[2] // 32, images.shape[3] // 32)

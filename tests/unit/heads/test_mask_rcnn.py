@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from backbones.contract import Backbone, Level, Padding
+from backbones.options.base import BackboneOptions
 from heads.instances import Target
 from heads.mask_rcnn import MaskRCNN, canvas
 from heads.options import HeadOptions
@@ -16,14 +17,10 @@ class Stem(Backbone):
     """Average pooling and one convolution per level."""
 
     def __init__(self, channels: int = 8, padding: Padding | None = None) -> None:
-        super().__init__()
+        super().__init__(BackboneOptions())
         self.levels = tuple(Level(f"p{i}", channels, 2**i) for i in range(2, 6))
         self.padding = padding or Padding()
         self.convs = nn.ModuleList(nn.Conv2d(3, channels, 1) for _ in self.levels)
-
-    @classmethod
-    def from_options(cls, options):
-        raise NotImplementedError
 
     def forward(self, images, sizes):
         pooled = [nn.functional.avg_pool2d(images, level.stride) for level in self.levels]

@@ -16,14 +16,13 @@ loaded, to the windows and to one square that all images are padded to.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mimdet_cli.plugin_api import (
     Backbone,
-    BackboneOptions,
     KeyMap,
     Level,
     Padding,
@@ -43,12 +42,12 @@ VIT_LAYOUTS = ("timm_vit", "mae_encoder")
 class PlainViT(Backbone):
     """Patches, positions, blocks of timm, the model's last norm if it has one, the pyramid."""
 
-    contract = 1
+    contract = 2
     Options = PlainViTOptions
+    options: PlainViTOptions
 
     def __init__(self, options: PlainViTOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         model = timm_model(options)
         self.patch_embed = model.patch_embed
         self.norm_pre = getattr(model, "norm_pre", nn.Identity())
@@ -65,12 +64,6 @@ class PlainViT(Backbone):
         self.pyramid = SimplePyramid(model.embed_dim, options.channels, options.norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
         self.padding = Padding(square=PATCH * options.grid if self.beit else None)
-
-    @classmethod
-    def from_options(cls, options: BackboneOptions) -> Self:
-        """The backbone that a recipe describes."""
-        assert isinstance(options, PlainViTOptions)
-        return cls(options)
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
