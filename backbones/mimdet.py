@@ -21,10 +21,9 @@ width D: 120,734,800 parameters (paper: 120 M), where the row before has 113,407
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +33,7 @@ from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.mae import mae_encoder_to_mimdet, mae_to_mimdet
 from backbones.key_maps.mimdet_release import release_to_mimdet
 from backbones.key_maps.rename import KeyMap
-from backbones.layers.block import apply_block, drop_rates, quarter_ends
+from backbones.layers.block import apply_block, drop_rates
 from backbones.layers.conv_stem import ConvStem
 from backbones.layers.convnext_stem import ConvNeXtStem
 from backbones.layers.fpn import FPN
@@ -42,7 +41,6 @@ from backbones.layers.mae_blocks import blocks, initialise, position_table, wind
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.raised_maps import RaisedMaps
 from backbones.layers.sampling import (
-    GRID_RATIOS,
     Order,
     grid_order,
     grid_pattern,
@@ -52,114 +50,11 @@ from backbones.layers.sampling import (
     take,
     valid_tokens,
 )
-from backbones.options.base import BackboneOptions
+from backbones.options.mimdet import MIMDetOptions
+from backbones.options.transformer import PATCH, quarter_ends
 from backbones.tiny import PYRAMID, VIT
 
-PATCH = 16
 STEMS: dict[str, type[ConvStem | ConvNeXtStem]] = {"naive": ConvStem, "convnext": ConvNeXtStem}
-
-
-class MIMDetOptions(BackboneOptions):
-    """Options of the MIMDet backbone; the defaults are the released Base."""
-
-    width: Annotated[int, Field(ge=16, multiple_of=16)] = 768
-    """Width of the encoder's tokens; the stem is an eighth to the whole of it."""
-    depth: Annotated[int, Field(ge=1)] = 12
-    """Encoder blocks."""
-    heads: Annotated[int, Field(ge=1)] = 12
-    """Attention heads of an encoder block."""
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Stochastic depth of the last encoder block; earlier ones rise to it linearly."""
-    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
-    """Floor inside the layer norms of encoder and decoder."""
-    grid: Annotated[int, Field(ge=1)] = 50
-    """Side of the stored position tables; they are resized to each image's grid."""
-    decoder_width: Annotated[int, Field(ge=16, multiple_of=4)] = 512
-    """Width of the decoder's tokens."""
-    decoder_heads: Annotated[int, Field(ge=1)] = 16
-    """Attention heads of a decoder block."""
-    decoder_layers: Annotated[int, Field(ge=0)] = 4
-    """Decoder blocks, the first ones of MAE's eight (Table 7); 0 leaves the whole decoder out."""
-    train_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the tokens that the encoder sees in training (Table 1)."""
-    eval_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the tokens that the encoder sees in evaluation."""
-    sampling: Literal["random", "grid"] = "random"
-    """How the kept tokens are chosen: anew for each image, or by a regular pattern (Table 3)."""
-    input: Literal["sampled", "windows"] = "sampled"
-    """What an encoder block attends to: the sampled tokens, or all of them window by window."""
-    window: Annotated[int, Field(ge=1)] = 7
-    """Side in tokens of the windows of `input: windows` (Table 8)."""
-    fill: Literal["stem", "mask"] = "stem"
-    """What stands in for unsampled tokens: projected stem features or one learned vector."""
-    p5: Literal["max", "mean"] = "max"
-    """How stride 32 is made from stride 16: the released code's max, or the paper's mean."""
-    stem: Literal["naive", "convnext"] = "naive"
-    """Convolutional stem: four plain stages, or ConvNeXt's first two (Table 5)."""
-    pyramid: Literal["hybrid", "vit"] = "hybrid"
-    """Where strides 4 and 8 come from: the stem, or maps from within the encoder (Table 8)."""
-    channels: Annotated[int, Field(ge=1)] = 256
-    """Width of the pyramid."""
-    norm: Literal["bn", "syncbn", "ln", "gn", "none"] = "bn"
-    """Normalisation in the pyramid."""
-    checkpoint_activations: bool = False
-    """Recompute the blocks in the backward pass: less memory, about a third more time."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        found = [*unfit_widths(self), *unfit_ratios(self)]
-        if self.pyramid == "vit" and self.depth % 4:
-            found.append(
-                f"'backbone.pyramid' vit takes the encoder's maps by quarters: 'backbone.depth' "
-                f"{self.depth} has to divide by 4"
-            )
-        if self.input == "windows" and self.window > self.grid:
-            found.append(
-                f"'backbone.window' {self.window} is larger than the grid of {self.grid} x "
-                f"{self.grid} tokens ('backbone.grid'): use at most {self.grid}"
-            )
-        if found:
-            raise ValueError("; ".join(found))
-        return self
-
-
-def unfit_widths(options: MIMDetOptions) -> list[str]:
-    """What is wrong with the numbers of attention heads."""
-    used = [(options.width, options.heads)]
-    if options.decoder_layers:
-        used.append((options.decoder_width, options.decoder_heads))
-    return [
-        f"a width of {width} does not divide by {heads} attention heads"
-        for width, heads in used
-        if width % heads
-    ]
-
-
-def unfit_ratios(options: MIMDetOptions) -> list[str]:
-    """What is wrong with the shares of tokens, in training or in evaluation."""
-    ratios = {name: getattr(options, name) for name in ("train_ratio", "eval_ratio")}
-    needs_all = {
-        "'backbone.decoder_layers' 0": options.decoder_layers == 0,
-        "'backbone.input' windows": options.input == "windows",
-        "'backbone.pyramid' vit": options.pyramid == "vit",
-    }
-    whole = [what for what, holds in needs_all.items() if holds]
-    partial = [f"'backbone.{name}' {ratio:g}" for name, ratio in ratios.items() if ratio < 1]
-    if whole and partial:
-        verb = "needs" if len(whole) == 1 else "need"
-        return [
-            f"{' and '.join(whole)} {verb} every token: set 'backbone.train_ratio' and "
-            f"'backbone.eval_ratio' to 1, not {' and '.join(partial)}"
-        ]
-    if options.sampling == "random":
-        return []
-    allowed = ", ".join(f"{ratio:g}" for ratio in GRID_RATIOS)
-    return [
-        f"'backbone.{name}' {ratio:g} is no regular pattern: with 'backbone.sampling' grid use "
-        f"one of {allowed}"
-        for name, ratio in ratios.items()
-        if ratio not in GRID_RATIOS
-    ]
 
 
 class Encoder(nn.Module):

@@ -18,12 +18,9 @@ its stages; the weights are the same, memory and time grow with the square of th
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
 from timm import create_model
-from timm.models import list_models, model_entrypoint
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
@@ -33,11 +30,10 @@ from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm
 from backbones.layers.pooled_attention import pooled_maps
 from backbones.layers.shifted_windows import free_of_image_size
-from backbones.options.base import BackboneOptions, Norm
+from backbones.options.timm_fpn import SWIN_HEAD, TimmFPNOptions, family_of
 from backbones.tiny import PYRAMID
 
 STRIDES = (4, 8, 16, 32)
-SWIN_HEAD = 32
 
 
 def block_by_block(stage: int, block: int, blocks: Sequence[int]) -> int:
@@ -85,7 +81,6 @@ class Family:
     `settings`: what timm's constructor is told.
     """
 
-    label: str
     stages: str
     after: tuple[str, ...]
     smallest: str | None
@@ -103,7 +98,6 @@ BLOCKS = r"stages\.(\d+)(?:\.blocks\.(\d+))?"
 
 FAMILIES = {
     "swin_transformer": Family(
-        "Swin",
         r"layers\.(\d+)(?:\.blocks\.(\d+))?",
         after=("norm", "head"),
         smallest="swin_tiny_patch4_window7_224",
@@ -114,19 +108,15 @@ FAMILIES = {
         prepare=free_of_image_size,
     ),
     "convnext": Family(
-        "ConvNeXt",
         BLOCKS,
         after=("norm_pre", "head"),
         smallest="convnext_atto",
         out_eps=1e-6,
         layer=convnext_layer,
     ),
-    "pvt_v2": Family("PVTv2", BLOCKS, after=("head",), smallest="pvt_v2_b0"),
-    "resnet": Family(
-        "ResNet", r"layer(\d+)(?:\.(\d+))?", after=("fc",), smallest="resnet10t", first=1
-    ),
+    "pvt_v2": Family(BLOCKS, after=("head",), smallest="pvt_v2_b0"),
+    "resnet": Family(r"layer(\d+)(?:\.(\d+))?", after=("fc",), smallest="resnet10t", first=1),
     "mvitv2": Family(
-        "MViTv2",
         BLOCKS,
         after=("norm", "head"),
         smallest=None,
@@ -135,81 +125,6 @@ FAMILIES = {
         maps=pooled_maps,
     ),
 }
-
-
-def family_of(model: str) -> str:
-    """The timm module that defines `model`."""
-    return model_entrypoint(model).__module__.rsplit(".", 1)[-1]
-
-
-def has_batch_norm(model: str) -> bool:
-    """Whether the model normalises by batch; ResNets do, but for their GroupNorm variant."""
-    return family_of(model) == "resnet" and not model.endswith("_gn")
-
-
-def unknown(model: str) -> str:
-    """What to say of a name that timm does not know."""
-    usable = [name for name in list_models() if family_of(name) in FAMILIES]
-    stem = model.partition(".")[0]
-    longer = [name for name in usable if name.startswith(stem)]  # much is often left away
-    near = get_close_matches(stem, longer or usable, 3, cutoff=0.0 if longer else 0.4)
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
-    return f"timm has no model of that name{hint}"
-
-
-class TimmFPNOptions(BackboneOptions):
-    """Options of timm's feature models with an FPN; the defaults are Swin-T's in mmdetection."""
-
-    model: str = "swin_tiny_patch4_window7_224"
-    """Name of a Swin, ConvNeXt, PVTv2, ResNet or MViTv2 in timm, without a tag of weights."""
-    width: Annotated[int, Field(ge=SWIN_HEAD, multiple_of=SWIN_HEAD)] | None = None
-    """Channels of a Swin's first stage, 32 to a head; null keeps the model's own."""
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Stochastic depth of the last block; earlier ones rise to it linearly."""
-    channels: Annotated[int, Field(ge=1)] = 256
-    """Width of the pyramid."""
-    norm: Norm = "none"
-    """Normalisation in the pyramid; without one its convolutions have biases."""
-    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
-    """Stages that keep their weights: 0 freezes the stem, k also the first k stages, -1 nothing.
-    mmdetection's ResNets freeze 1, its transformers nothing."""
-    frozen_bn: bool = False
-    """Keep the running statistics of batch norms as loaded (ResNet); mmdetection does. Scales and
-    offsets still learn, but in frozen stages."""
-
-    @field_validator("model")
-    @classmethod
-    def _is_supported(cls, model: str) -> str:
-        if model not in list_models():
-            raise ValueError(f"'backbone.model' cannot be '{model}': {unknown(model)}")
-        if family_of(model) not in FAMILIES:
-            labels = ", ".join(family.label for family in FAMILIES.values())
-            raise ValueError(f"'backbone.model' cannot be '{model}': it has to be of {labels}")
-        if family_of(model) == "mvitv2" and model.endswith("_cls"):
-            others = ", ".join(name for name in list_models("mvitv2*") if "_cls" not in name)
-            raise ValueError(
-                f"'backbone.model' cannot be '{model}': a detector has no class token; "
-                f"use one of {others}"
-            )
-        return model
-
-    @model_validator(mode="after")
-    def _width_is_free(self) -> Self:
-        if self.width is not None and FAMILIES[family_of(self.model)].of_width is None:
-            raise ValueError(
-                f"'backbone.width' cannot be {self.width}: '{self.model}' has its own; leave it "
-                "out, or take a Swin"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _bn_is_there(self) -> Self:
-        if self.frozen_bn and not has_batch_norm(self.model):
-            raise ValueError(
-                f"'backbone.frozen_bn' cannot be true: '{self.model}' has no batch norms; "
-                "set it to false, or take a ResNet"
-            )
-        return self
 
 
 class TimmFPN(Backbone):

@@ -19,10 +19,9 @@ start at 0. Stochastic depth rises over the blocks in Uni-Perceiver's too, upstr
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,132 +34,30 @@ from backbones.key_maps.uni_perceiver import uni_perceiver
 from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
 from backbones.layers.adapter import (
     AdapterSettings,
-    AttentionName,
     Interaction,
-    Part,
     Spatial,
-    block_groups,
     grid_of,
     resized,
     surroundings,
     to_maps,
-    unfit_groups,
 )
-from backbones.layers.adapter_encoder import EncoderName, InputNorm, encoder_blocks
+from backbones.layers.adapter_encoder import InputNorm, encoder_blocks
 from backbones.layers.block import (
     apply_block,
-    chosen_blocks,
     drop_rates,
-    quarter_ends,
-    unfit_blocks,
-    unfit_heads,
 )
-from backbones.layers.conv_neck import NeckName, mmdet_neck
+from backbones.layers.conv_neck import mmdet_neck
 from backbones.layers.deconv_pyramid import DeconvPyramid
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
-from backbones.layers.spatial_prior import BatchNorm, SpatialPrior, batch_norm, initialise_conv
-from backbones.options.base import BackboneOptions, Norm
+from backbones.layers.spatial_prior import SpatialPrior, batch_norm, initialise_conv
+from backbones.options.transformer import chosen_blocks, quarter_ends
+from backbones.options.vit_adapter import ViTAdapterOptions
 from backbones.tiny import GRID, PYRAMID, VIT, depth_for
 
 COARSEST = 32
 LEVELS = 3
 """Maps that take part in the interactions: strides 8, 16 and 32."""
-
-
-class ViTAdapterOptions(BackboneOptions):
-    """Options of the ViT-Adapter backbone; the defaults are the released Small."""
-
-    encoder: EncoderName = "vit"
-    """Transformer: plain, BEiT's (relative biases) or Uni-Perceiver's (norms after the sums)."""
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 384
-    """Width of the tokens, and of all features of the adapter."""
-    depth: Annotated[int, Field(ge=4)] = 12
-    """Transformer blocks."""
-    heads: Annotated[int, Field(ge=1)] = 6
-    """Attention heads of a block."""
-    window: Annotated[int, Field(ge=1)] = 14
-    """Side in tokens of the windows in which all but the global blocks attend."""
-    global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
-    global_window: Annotated[int, Field(ge=1)] | None = None
-    """Side in tokens of windows in which the global blocks attend instead; null has none."""
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Stochastic depth of the last block, to which earlier ones rise, and of every extractor."""
-    layer_scale: Annotated[float, Field(gt=0)] | None = 1.0
-    """First value of the learned factors on both residual paths of a block; null has none."""
-    grid: Annotated[int, Field(ge=1)] = 14
-    """Side of the table of absolute positions, if any; it is resized to each image's grid."""
-    conv_width: Annotated[int, Field(ge=1)] = 64
-    """Width of the spatial prior module's stem."""
-    parts: Part = "extractor"
-    """The adapter up to this part: spatial prior alone, with injectors, or whole (Table 6)."""
-    interactions: Annotated[int, Field(ge=0)] = 4
-    """Groups of blocks that meet the adapter; 0 leaves the plain ViT baseline (Table 6)."""
-    interaction_ends: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Last block, from 0, of each interaction; null divides the blocks equally."""
-    extra_extractors: Annotated[int, Field(ge=0)] = 2
-    """Extractors that follow the last interaction's own."""
-    attention: AttentionName = "deformable"
-    """Cross-attention of injectors and extractors (Table 7)."""
-    deform_heads: Annotated[int, Field(ge=1)] = 6
-    """Heads of that attention, whichever it is."""
-    deform_ratio: Annotated[float, Field(gt=0)] = 1.0
-    """Width of what that attention reads, as a share of the tokens' width."""
-    points: Annotated[int, Field(ge=1)] = 4
-    """Points that a head of deformable attention reads per scale; the others read all they see."""
-    cffn_ratio: Annotated[float, Field(ge=0)] = 0.25
-    """Hidden width of an extractor's feed-forward, as a share; 0 leaves the feed-forward out."""
-    add_vit_feature: bool = True
-    """Add the ViT's last tokens, resized, to all four maps."""
-    neck: NeckName = "fpn"
-    """From the four maps to the pyramid: an FPN, or a 1x1 convolution and ReLU on each."""
-    channels: Annotated[int, Field(ge=1)] = 256
-    """Width of the pyramid."""
-    norm: BatchNorm = "bn"
-    """Normalisation in the spatial prior module and of the four maps."""
-    fpn_norm: Norm = "none"
-    """Normalisation in the FPN."""
-    decay_exceptions: bool = True
-    """Decay by the released rules of Tiny, Small and Base; false leaves it to the optimizer."""
-    checkpoint_activations: bool = False
-    """Recompute blocks and adapter in the backward pass: less memory, about a third more time."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        found = unfit_heads(self.width, self.heads)
-        if self.inner % self.deform_heads:
-            found.append(
-                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', does not "
-                f"divide by 'backbone.deform_heads' {self.deform_heads}"
-            )
-        if self.attention in ("cswin", "pale") and self.deform_heads % 2:
-            found.append(
-                f"'backbone.attention' {self.attention} halves its heads: 'backbone.deform_heads' "
-                f"{self.deform_heads} is odd"
-            )
-        if self.encoder == "beit" and self.global_window is None:
-            found.append(
-                "'backbone.encoder' beit needs windows everywhere: set "
-                "'backbone.global_window' (56 in the paper)"
-            )
-        if self.neck == "conv" and self.fpn_norm != "none":
-            found.append("'backbone.neck' conv has no norm: set 'backbone.fpn_norm' to none")
-        found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
-        found += unfit_groups(self.depth, self.interactions, self.interaction_ends)
-        if found:
-            raise ValueError("; ".join(found))
-        return self
-
-    @property
-    def inner(self) -> int:
-        """Width of what the cross-attention reads."""
-        return round(self.width * self.deform_ratio)
-
-    @property
-    def groups(self) -> list[range]:
-        """Blocks of each interaction; without interactions, one group of all blocks."""
-        return block_groups(self.depth, self.interactions, self.interaction_ends)
 
 
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:

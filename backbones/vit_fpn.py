@@ -25,10 +25,9 @@ four convolutions, one after each quarter, give the published parameter counts.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
@@ -41,72 +40,18 @@ from backbones.layers.attention import GridAttention
 from backbones.layers.block import (
     Block,
     apply_block,
-    chosen_blocks,
     drop_rates,
     initialise,
-    quarter_ends,
-    unfit_blocks,
-    unfit_heads,
 )
 from backbones.layers.conv_residual import ConvResidual
 from backbones.layers.deconv_scales import DeconvScales
 from backbones.layers.fpn import FPN
-from backbones.layers.patch_embed import PATCH, PatchEmbed
+from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table, sine_cosine_table
 from backbones.layers.relative_positions import table_bias
-from backbones.options.base import BackboneOptions, Norm
+from backbones.options.transformer import PATCH, chosen_blocks, quarter_ends
+from backbones.options.vit_fpn import ViTFPNOptions
 from backbones.tiny import PYRAMID, VIT
-
-
-class ViTFPNOptions(BackboneOptions):
-    """Options of the plain baseline; the defaults are Li et al.'s Base."""
-
-    form: Literal["li2021", "vit", "conv"] = "li2021"
-    """Li et al. 2021, ViT-Adapter's "ViT" rows, or its "ViTDet" rows with convolutions."""
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 768
-    """Width of the tokens."""
-    depth: Annotated[int, Field(ge=4, multiple_of=4)] = 12
-    """Transformer blocks; the pyramid reads the last one of each quarter."""
-    heads: Annotated[int, Field(ge=1)] = 12
-    """Attention heads of a block."""
-    window: Annotated[int, Field(ge=1)] = 16
-    """Side in tokens of the windows in which all but the global blocks attend."""
-    global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
-    conv_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Form conv: blocks that a residual convolution follows; null is the last of each quarter."""
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Stochastic depth of the last block; earlier ones rise to it linearly."""
-    grid: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Side of the stored position table; li2021 pads its images to the square it covers."""
-    channels: Annotated[int, Field(ge=1)] = 256
-    """Width of the pyramid."""
-    norm: Norm = "bn"
-    """Normalisation in the pyramid."""
-    decay_exceptions: bool = True
-    """Apply the weight-decay exceptions of the form's release; false leaves all to the recipe."""
-    checkpoint_activations: bool = False
-    """Recompute the blocks in the backward pass: less memory, about a third more time."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        found = unfit_heads(self.width, self.heads)
-        if self.form == "li2021" and self.grid % self.window:
-            allowed = ", ".join(str(n) for n in range(2, self.grid + 1) if self.grid % n == 0)
-            found.append(
-                f"'backbone.window' {self.window} does not divide 'backbone.grid' {self.grid}, as "
-                f"the form li2021 needs: use one of {allowed}"
-            )
-        if self.form != "conv" and self.conv_blocks is not None:
-            found.append(
-                f"'backbone.conv_blocks' has no meaning in the form {self.form}: leave it out, or "
-                "set 'backbone.form' to conv"
-            )
-        found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
-        found += unfit_blocks("backbone.conv_blocks", self.conv_blocks, self.depth)
-        if found:
-            raise ValueError("; ".join(found))
-        return self
 
 
 def windows(options: ViTFPNOptions) -> list[int | None]:

@@ -13,8 +13,6 @@ convolution; in an extractor the attention's residual has neither factor nor sto
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Literal
 
 import torch
 from timm.layers.drop import DropPath
@@ -25,10 +23,8 @@ from torch.utils.checkpoint import checkpoint
 from backbones.layers.adapter_attention import GlobalAttention, StripeAttention
 from backbones.layers.deform_attention import DeformableAttention, Grid
 from backbones.layers.spatial_prior import initialise_conv
+from backbones.options.vit_adapter import AttentionName, Part
 
-AttentionName = Literal["deformable", "global", "cswin", "pale"]
-Part = Literal["spm", "injector", "extractor"]
-"""The adapter up to this part (Table 6)."""
 NORM_EPS = 1e-6
 
 
@@ -199,34 +195,6 @@ def surroundings(
     if part == "extractor":
         extractors = [1] * (count - 1) + [1 + extra_extractors] * (count > 0)
     return nn.ModuleList(Exchange(settings, number) for number in extractors)
-
-
-def block_groups(depth: int, count: int, ends: Sequence[int] | None) -> list[range]:
-    """Blocks of each of `count` interactions, up to `ends` or equally many; one group for none."""
-    if ends is not None:
-        return [range(before + 1, end + 1) for before, end in pairwise([-1, *ends])]
-    size = depth // max(1, count)
-    return [range(start, start + size) for start in range(0, depth, size)]
-
-
-def unfit_groups(depth: int, count: int, ends: Sequence[int] | None) -> list[str]:
-    """What is wrong with the options that `block_groups` takes."""
-    if ends is None:
-        if count == 0 or depth % count == 0:
-            return []
-        allowed = ", ".join(str(n) for n in range(1, depth + 1) if depth % n == 0)
-        return [
-            f"'backbone.interactions' {count} does not divide the depth {depth}: "
-            f"use one of 0, {allowed}"
-        ]
-    if len(ends) != count:
-        return [
-            f"'backbone.interaction_ends' lists {len(ends)} blocks for {count} "
-            "'backbone.interactions': make them as many"
-        ]
-    if list(ends) != sorted(set(ends)) or not ends or ends[-1] != depth - 1:
-        return [f"'backbone.interaction_ends' must rise, and end with the last block, {depth - 1}"]
-    return []
 
 
 def grid_of(maps: Tensor) -> Grid:

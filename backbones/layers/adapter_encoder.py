@@ -12,15 +12,14 @@ Shapes: a grid of tokens is (B, h, w, D) everywhere. Parameter names follow timm
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from backbones.layers.attention import BiasedAttention, GridAttention, RelativeAttention
 from backbones.layers.block import Block, initialise
+from backbones.options.vit_adapter import EncoderName
 
-EncoderName = Literal["vit", "beit", "uni_perceiver"]
 INPUT_EPS = 1e-12
 """Floor inside Uni-Perceiver's norm of the input, which is BERT's; its blocks have 1e-6."""
 

@@ -7,8 +7,6 @@ Shapes: a grid is (B, h, w, D) everywhere. Parameter names follow timm.
 Differs from timm's `Block`: tokens stay on their grid, so that windows need no sizes passed along.
 """
 
-from collections.abc import Sequence
-
 import torch
 from timm.layers.drop import DropPath
 from timm.layers.layer_scale import LayerScale
@@ -56,39 +54,6 @@ def apply_block(block: nn.Module, grid: Tensor, *context: Tensor, recompute: boo
 def drop_rates(last: float, depth: int) -> list[float]:
     """Stochastic depth of every block, rising linearly from 0 to `last`."""
     return [last * i / max(1, depth - 1) for i in range(depth)]
-
-
-def quarter_ends(depth: int) -> list[int]:
-    """The last block of each quarter of a transformer; `depth` divides by 4."""
-    return [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
-
-
-def chosen_blocks(chosen: Sequence[int] | None, depth: int) -> frozenset[int]:
-    """The blocks `chosen`; where it is None, the last one of each quarter."""
-    return frozenset(quarter_ends(depth) if chosen is None else chosen)
-
-
-def unfit_blocks(key: str, chosen: Sequence[int] | None, depth: int) -> list[str]:
-    """What is wrong with the blocks that the option `key` names."""
-    if chosen is None:
-        wrong = f"a depth of {depth} has no quarters: list the blocks in '{key}'"
-        return [wrong] if depth % 4 else []
-    return [
-        f"'{key}' names block {i}, the last one of a depth of {depth} is {depth - 1}"
-        for i in chosen
-        if not 0 <= i < depth
-    ]
-
-
-def unfit_heads(width: int, heads: int) -> list[str]:
-    """What is wrong with the attention heads of tokens of `width`."""
-    if width % heads == 0:
-        return []
-    allowed = ", ".join(str(n) for n in range(1, 33) if width % n == 0)
-    return [
-        f"'backbone.width' {width} does not divide by 'backbone.heads' {heads}: use one of "
-        f"{allowed}"
-    ]
 
 
 def initialise(module: nn.Module) -> None:

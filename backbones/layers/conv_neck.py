@@ -7,15 +7,13 @@ Shapes: maps with any channels in, the same sizes with `channels` out.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.layers.fpn import FPN, ConvNorm
 from backbones.options.base import Norm
-
-NeckName = Literal["fpn", "conv"]
+from backbones.options.vit_adapter import NeckName
 
 
 class ConvNeck(nn.Module):

@@ -8,7 +8,8 @@ Shapes: images (B, 3, H, W) to a grid (B, H/16, W/16, D); a remainder of pixels 
 from timm.layers.patch_embed import resample_patch_embed
 from torch import Size, Tensor, nn
 
-PATCH = 16
+from backbones.options.transformer import PATCH
+
 SMALL_PATCH = 14
 
 

@@ -18,7 +18,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
 SPREAD_STEP, SPREAD_SPAN = 40503, 65536  # their ratio is the golden one: evenly spread multiples
 
 
@@ -36,7 +35,7 @@ def random_order(valid: Tensor) -> Tensor:
 
 
 def grid_pattern(height: int, width: int, ratio: float) -> Tensor:
-    """Cells that the pattern of `ratio`, one of `GRID_RATIOS`, keeps: (height, width) bool."""
+    """Cells that the pattern of `ratio` keeps, (height, width) bool; `options.mimdet` lists ratios."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     even_row, even_column = rows % 2 == 0, columns % 2 == 0
     patterns = {

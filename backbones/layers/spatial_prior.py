@@ -10,11 +10,10 @@ keeps its channels instead of doubling them. Differs from that code: the norm is
 """
 
 import math
-from typing import Literal
 
 from torch import Tensor, nn
 
-BatchNorm = Literal["bn", "syncbn"]
+from backbones.options.vit_adapter import BatchNorm
 
 
 def batch_norm(norm: BatchNorm, channels: int) -> nn.Module:

@@ -7,10 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from backbones.key_maps.rename import rename
-from backbones.layers.block import quarter_ends
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.sampling import grid_pattern
 from backbones.mimdet import MIMDet, MIMDetOptions
+from backbones.options.transformer import quarter_ends
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.load import load_recipe

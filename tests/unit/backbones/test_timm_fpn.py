@@ -11,6 +11,8 @@ from torch import nn
 
 from backbones.layers.pooled_attention import pooled_maps
 from backbones.layers.shifted_windows import ShiftedWindowBlock
+from backbones.options.timm_fpn import FREE_WIDTH, LABELS
+from backbones.options.timm_models import all_models, models_in
 from backbones.timm_fpn import FAMILIES, TimmFPN, TimmFPNOptions, family_of
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
@@ -306,3 +308,17 @@ def test_a_wrong_model_is_refused_by_name_before_anything_is_built(options, mess
     with pytest.raises(RecipeError) as caught:
         check_options(TimmFPNOptions, options, {})
     assert message in caught.value.what
+
+
+def test_names_read_in_the_source_of_timm_are_those_that_it_lists():
+    listed = timm.list_models()
+    assert len(listed) > 1000
+    assert list(all_models()) == listed
+    assert {module: models_in(module) for module in FAMILIES} == {
+        module: tuple(timm.list_models(module=module)) for module in FAMILIES
+    }
+
+
+def test_options_know_the_families_that_the_architecture_has():
+    assert list(LABELS) == list(FAMILIES)
+    assert {name for name, family in FAMILIES.items() if family.of_width} == FREE_WIDTH

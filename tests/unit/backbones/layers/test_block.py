@@ -11,12 +11,9 @@ from backbones.layers.attention import GridAttention
 from backbones.layers.block import (
     Block,
     apply_block,
-    chosen_blocks,
     drop_rates,
-    quarter_ends,
-    unfit_blocks,
-    unfit_heads,
 )
+from backbones.options.transformer import chosen_blocks, quarter_ends, unfit_blocks, unfit_heads
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])

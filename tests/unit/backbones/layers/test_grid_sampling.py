@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from backbones.layers.sampling import GRID_RATIOS, grid_order, grid_pattern, valid_tokens
+from backbones.layers.sampling import grid_order, grid_pattern, valid_tokens
+from backbones.options.mimdet import GRID_RATIOS
 
 DRAWN = {
     (4, 6, 0.125): """
