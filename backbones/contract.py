@@ -64,9 +64,6 @@ class Backbone(nn.Module, ABC):
     """What it was built from; a subclass writes its own `Options` as the type."""
     levels: tuple[Level, ...]
     padding: Padding
-    tokens: tuple[int, int] | None = None
-    """Tokens that the encoder saw in the last forward pass, and how many there were, over the
-    batch; None for a backbone that leaves none out."""
 
     def __init__(self, options: BackboneOptions) -> None:
         """Begin the backbone that `options`, an instance of `cls.Options`, describes.
@@ -88,6 +85,14 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         """Pyramid maps by level name, largest first."""
+
+    def tokens_seen(self, height: int, width: int) -> tuple[int, int] | None:
+        """Tokens that the encoder sees of one image, and all there are, in the present mode.
+
+        `height` and `width` are those of the padded batch, in pixels. None for a backbone that
+        leaves none out, as its `options.token_sampling` says too.
+        """
+        return None
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:

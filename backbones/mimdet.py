@@ -40,16 +40,7 @@ from backbones.layers.fpn import FPN
 from backbones.layers.mae_blocks import blocks, initialise, position_table, window_blocks
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.raised_maps import RaisedMaps
-from backbones.layers.sampling import (
-    Order,
-    grid_order,
-    grid_pattern,
-    kept_count,
-    put_back,
-    random_order,
-    take,
-    valid_tokens,
-)
+from backbones.layers.sampling import SAMPLERS, TokenGrid, put_back, take, valid_tokens
 from backbones.options.mimdet import MIMDetOptions
 from backbones.options.transformer import PATCH, quarter_ends
 from backbones.tiny import PYRAMID, VIT
@@ -141,7 +132,7 @@ class MIMDet(Backbone):
         coarse = options.decoder_width if self.decoder else options.width
         self.fpn = FPN([*fine, coarse, coarse], options.channels, options.norm)
         self.levels = tuple(Level(f"p{i}", options.channels, 2**i) for i in (2, 3, 4, 5))
-        self.order: Order = random_order
+        self.sampler = SAMPLERS[options.sampling]
 
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -198,13 +189,12 @@ class MIMDet(Backbone):
         h, w = token_map.shape[-2:]
         tokens = token_map.flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, N, D)
         positions = resize_table(self.encoder.pos_embed, h, w)  # (1, N, D)
-        order, keep = self.draw(sizes, h, w)
-        self.tokens = (len(images) * keep, len(images) * h * w)
-        if order is None:
+        if self.kept(h, w) == h * w:
             *within, encoded = self.encode_all(tokens + positions, h, w)
             filled = encoded if self.decoder is None else self.decoder.embed(encoded)  # (B, N, E)
         else:
-            within, filled = [], self.encode_sampled(tokens, positions, order, keep)
+            grid = TokenGrid(tokens, valid_tokens(sizes, h, w, PATCH), h, w, self.ratio)
+            within, filled = [], self.encode_sampled(grid, positions)
         if self.decoder is not None:
             filled = self.decoder(filled, resize_table(self.decoder.pos_embed, h, w))
         if self.raised is not None:
@@ -214,16 +204,19 @@ class MIMDet(Backbone):
         maps = self.fpn([stride4, stride8, stride16, pool(stride16, 2)])
         return {level.name: x for level, x in zip(self.levels, maps, strict=True)}
 
-    def draw(self, sizes: Tensor, h: int, w: int) -> tuple[Tensor | None, int]:
-        """The order of each image's tokens, (B, N), None where all are kept; how many are kept."""
-        ratio = self.options.train_ratio if self.training else self.options.eval_ratio
-        grid = self.options.sampling == "grid"
-        pattern = grid_pattern(h, w, ratio) if grid and ratio < 1 else None
-        keep = kept_count(h * w, ratio) if pattern is None else int(pattern.sum())
-        if keep == h * w:
-            return None, keep
-        valid = valid_tokens(sizes, h, w, PATCH)
-        return self.order(valid) if pattern is None else grid_order(valid, pattern), keep
+    @property
+    def ratio(self) -> float:
+        """Share of the tokens that the encoder sees in the present mode."""
+        return self.options.train_ratio if self.training else self.options.eval_ratio
+
+    def kept(self, h: int, w: int) -> int:
+        """Tokens of an h x w grid that the encoder sees in the present mode."""
+        return h * w if self.ratio == 1 else self.sampler.count(h, w, self.ratio)
+
+    def tokens_seen(self, height: int, width: int) -> tuple[int, int]:
+        """Tokens of a canvas of height x width pixels that the encoder sees, and all of them."""
+        h, w = height // PATCH, width // PATCH
+        return self.kept(h, w), h * w
 
     def encode_all(self, tokens: Tensor, h: int, w: int) -> list[Tensor]:
         """Encoded tokens (B, N, D), after those of the blocks that the pyramid takes maps from."""
@@ -236,9 +229,11 @@ class MIMDet(Backbone):
             outputs = self.encoder.outputs(tokens, quarter_ends(self.options.depth)[:2])
         return [x.flatten(1, 2) for x in outputs] if windows else outputs
 
-    def encode_sampled(self, tokens: Tensor, positions: Tensor, order: Tensor, keep: int) -> Tensor:
-        """Encode the first `keep` tokens of `order`, fill the others: (B, N, E) in raster order."""
+    def encode_sampled(self, grid: TokenGrid, positions: Tensor) -> Tensor:
+        """Encode the tokens that are kept, and fill the others: (B, N, E) in raster order."""
         assert self.decoder is not None
+        tokens, order = grid.features, self.sampler.order(grid)
+        keep = self.kept(grid.height, grid.width)
         kept, dropped = order[:, :keep], order[:, keep:]
         encoded = self.encoder(take(tokens, kept) + take(positions, kept))  # (B, K, D)
         embedded = self.decoder.embed(encoded)  # (B, K, D) -> (B, K, E)

@@ -1,4 +1,4 @@
-"""Which tokens the encoder sees: an order of all tokens, of which the first share is kept.
+"""Which tokens the encoder sees: an order of all tokens, of which the first ones are kept.
 
 Paper: MIMDet (arXiv:2204.02964) section 3.1, tables 1 and 3. Each image has its own order; tokens
 that only cover padding come last, so they are kept only where an image is too small to fill the
@@ -10,10 +10,14 @@ share of a half, a quarter, an eighth and three quarters (x is kept; the paper s
     x . x .    x . x .    . . x .    x x x x
     . x . x    . . . .    . . . .    x . x .
 
+A new sampler is an entry of `SAMPLERS` and a word of `MIMDetOptions.sampling`.
+
 Shapes: N tokens in raster order of an h x w grid; orders are (B, N) permutations.
 """
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,21 +25,46 @@ from torch import Tensor
 SPREAD_STEP, SPREAD_SPAN = 40503, 65536  # their ratio is the golden one: evenly spread multiples
 
 
-class Order(Protocol):
-    """Chooses in which order tokens are kept."""
+@dataclass(frozen=True, slots=True)
+class TokenGrid:
+    """The tokens to choose from, of which the share `ratio`, below 1, is kept.
 
-    def __call__(self, valid: Tensor) -> Tensor:
-        """A permutation per image, (B, N) long, of `valid` (B, N): False marks padding tokens."""
+    `features` (B, N, D) are those of the stem, without positions; `valid` (B, N) is False where a
+    token only covers padding.
+    """
+
+    features: Tensor
+    valid: Tensor
+    height: int
+    width: int
+    ratio: float
 
 
-def random_order(valid: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How tokens are chosen.
+
+    `order` gives a permutation (B, N) per image, `count` how many of them are kept of an image
+    whose canvas has height x width tokens, by (height, width, ratio).
+    """
+
+    order: Callable[[TokenGrid], Tensor]
+    count: Callable[[int, int, float], int]
+
+
+def random_order(grid: TokenGrid) -> Tensor:
     """Uniformly random order, padding last."""
-    noise = torch.rand(valid.shape, device=valid.device)
-    return noise.masked_fill(~valid, 2.0).argsort(dim=1)  # drawn numbers stay below 1
+    noise = torch.rand(grid.valid.shape, device=grid.valid.device)
+    return noise.masked_fill(~grid.valid, 2.0).argsort(dim=1)  # drawn numbers stay below 1
+
+
+def share(height: int, width: int, ratio: float) -> int:
+    """The floor of the share, padding counted; at least one."""
+    return max(1, int(height * width * ratio))
 
 
 def grid_pattern(height: int, width: int, ratio: float) -> Tensor:
-    """Cells that the pattern of `ratio` keeps, (height, width) bool; `options.mimdet` lists ratios."""
+    """Cells (height, width) that the pattern of `ratio`, one of `GRID_RATIOS`, keeps."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     even_row, even_column = rows % 2 == 0, columns % 2 == 0
     patterns = {
@@ -48,18 +77,30 @@ def grid_pattern(height: int, width: int, ratio: float) -> Tensor:
     return patterns[ratio]
 
 
-def grid_order(valid: Tensor, pattern: Tensor) -> Tensor:
-    """The cells of `pattern` (h, w) in raster order, then the others evenly spread, padding last.
+def grid_count(height: int, width: int, ratio: float) -> int:
+    """Cells of the pattern."""
+    return int(grid_pattern(height, width, ratio).sum())
+
+
+def grid_order(grid: TokenGrid) -> Tensor:
+    """The pattern's cells in raster order, then the others evenly spread, padding last.
 
     The others are kept only where an image is smaller than its batch's canvas, whose pattern sets
     the number of tokens for every image.
     """
+    valid = grid.valid
+    pattern = grid_pattern(grid.height, grid.width, grid.ratio).flatten().to(valid.device)
     cells = torch.arange(valid.shape[1], device=valid.device)
     span = max(valid.shape[1], SPREAD_SPAN)
-    rank = torch.where(
-        pattern.flatten().to(valid.device), cells, span + cells * SPREAD_STEP % SPREAD_SPAN
-    )
+    rank = torch.where(pattern, cells, span + cells * SPREAD_STEP % SPREAD_SPAN)
     return torch.where(valid, rank, 2 * span + cells).argsort(dim=1, stable=True)  # (B, N)
+
+
+SAMPLERS: Final[Mapping[str, Sampler]] = {
+    "random": Sampler(random_order, share),
+    "grid": Sampler(grid_order, grid_count),
+}
+"""By the words of `MIMDetOptions.sampling`."""
 
 
 def valid_tokens(sizes: Tensor, height: int, width: int, patch: int) -> Tensor:
@@ -68,11 +109,6 @@ def valid_tokens(sizes: Tensor, height: int, width: int, patch: int) -> Tensor:
     rows = torch.arange(height, device=sizes.device)[None, :, None] < filled[:, 0, None, None]
     columns = torch.arange(width, device=sizes.device)[None, None, :] < filled[:, 1, None, None]
     return (rows & columns).flatten(1)
-
-
-def kept_count(tokens: int, ratio: float) -> int:
-    """Tokens kept of `tokens`, padding counted: the floor of the share, at least one."""
-    return max(1, int(tokens * ratio))
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:

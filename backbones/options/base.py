@@ -3,6 +3,7 @@
 Nothing here or in the modules beside it imports torch, so that a recipe is checked in a moment.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,5 +23,25 @@ class Section(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSampling:
+    """The shares of its tokens that a backbone sees in training and in evaluation.
+
+    `eval_option` and `train_option` are the options that set them. `stochastic` tells that a
+    forward pass in evaluation draws its tokens anew, so that several of them differ.
+    """
+
+    train_ratio: float
+    eval_ratio: float
+    stochastic: bool
+    train_option: str = "train_ratio"
+    eval_option: str = "eval_ratio"
+
+
 class BackboneOptions(Section):
     """Base of a backbone's options: the keys of the recipe's `backbone` section."""
+
+    @property
+    def token_sampling(self) -> TokenSampling | None:
+        """What share of the tokens is seen; None for a backbone that always sees all of them."""
+        return None

@@ -7,10 +7,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from backbones.options.base import BackboneOptions, Norm
+from backbones.options.base import BackboneOptions, Norm, TokenSampling
 
 GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens that a regular pattern keeps; `layers.sampling` draws them."""
+REGULAR = ("grid",)
+"""Ways of sampling that choose the same tokens every time."""
 
 
 class MIMDetOptions(BackboneOptions):
@@ -58,6 +60,12 @@ class MIMDetOptions(BackboneOptions):
     """Normalisation in the pyramid."""
     checkpoint_activations: bool = False
     """Recompute the blocks in the backward pass: less memory, about a third more time."""
+
+    @property
+    def token_sampling(self) -> TokenSampling:
+        """Both shares; drawn anew for each image unless by a regular pattern."""
+        stochastic = self.eval_ratio < 1 and self.sampling not in REGULAR
+        return TokenSampling(self.train_ratio, self.eval_ratio, stochastic)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.contract import Backbone
+from heads.mask_rcnn import canvas
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.freeze import to_training_mode
 from mimdet_cli.engine.optim import set_lr
@@ -65,7 +66,7 @@ class Step:
                 shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
                 raise diverged(f"the loss ({shown}) is", state.step, [part])
             torch.autograd.backward(state.scaler.scale(loss / len(parts)))
-            if (seen := _tokens(state.model)) is not None:
+            if (seen := tokens_seen(state.model, part)) is not None:
                 tokens.append(seen)
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
@@ -106,10 +107,13 @@ class Step:
         return norm
 
 
-def _tokens(model: nn.Module) -> tuple[int, int] | None:
+def tokens_seen(model: nn.Module, part: Batch) -> tuple[int, int] | None:
+    """Tokens that the backbone sees of all images of `part`, and how many there are."""
     backbone = model.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
-    return backbone.tokens
+    shapes = [(sample.image.shape[1], sample.image.shape[2]) for sample in part.samples]
+    seen = backbone.tokens_seen(*canvas(shapes, backbone.padding))
+    return None if seen is None else (len(shapes) * seen[0], len(shapes) * seen[1])
 
 
 def total(tokens: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

@@ -5,7 +5,6 @@ the threshold is put where `CANDIDATES` boxes pass it, so that suppression and t
 the work of a full image; how many detections that gave is reported.
 """
 
-import dataclasses
 import statistics
 import time
 from contextlib import ExitStack
@@ -80,7 +79,7 @@ def fill_detections(detector: MaskRCNN, image: Tensor) -> None:
     if len(scores):
         lowest = scores.topk(min(CANDIDATES, len(scores))).values[-1].item()
         heads = detector.roi_heads
-        heads.settings = dataclasses.replace(heads.settings, score=lowest)
+        heads.settings = heads.settings.model_copy(update={"score": lowest})
 
 
 def _wait(device: torch.device) -> None:

@@ -25,6 +25,7 @@ from golden import (
 from torch import nn
 
 from backbones.key_maps.rename import KeyMap, rename
+from backbones.layers.sampling import Sampler, share
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.key_maps import DETECTRON2_HEAD
 from heads.mask_rcnn import MaskRCNN
@@ -72,11 +73,15 @@ def released_detector(fill, tmp_path):
     return detector
 
 
-def stored_order(run):
+def stored_draw(run):
     """The released draw: its permutation, or where that is not kept, the same sort of its noise."""
-    if "sampling.ids_shuffle" in run:
-        return lambda valid: run["sampling.ids_shuffle"]
-    return lambda valid: run["sampling.noise"].masked_fill(~valid, 100.0).argsort(dim=1)
+
+    def order(grid):
+        if "sampling.ids_shuffle" in run:
+            return run["sampling.ids_shuffle"]
+        return run["sampling.noise"].masked_fill(~grid.valid, 100.0).argsort(dim=1)
+
+    return Sampler(order, share)
 
 
 def loaded_backbone(weights, fill, ratio):
@@ -94,7 +99,7 @@ def test_the_committed_cut_gives_the_released_coarsest_map():
     run = read(FIXTURES / "mimdet_convfeat.safetensors")
     weights = {key: x for key, x in run.items() if key.startswith("backbone.")}
     backbone = loaded_backbone(weights, "convfeat", 0.5)
-    backbone.order = stored_order(run)
+    backbone.sampler = stored_draw(run)
     batch, sizes = normalised(backbone, run)
     with torch.no_grad():
         maps = backbone(batch, sizes)
@@ -107,7 +112,7 @@ def test_every_map_of_the_backbone_equals_the_released_one(fill, case):
     weights = read(whole(f"mimdet_vitdet/mimdet_{fill}.weights.safetensors"))
     weights = {key: x for key, x in weights.items() if key.startswith("backbone.")}
     backbone = loaded_backbone(weights, fill, RATIO[case.split("_")[-1]])
-    backbone.order = stored_order(run)
+    backbone.sampler = stored_draw(run)
     batch, sizes = run["in.tensor"], run["in.image_sizes"]
     with torch.no_grad():
         stem = backbone.stem(batch)
@@ -148,7 +153,7 @@ def test_detections_and_pasted_masks_equal_the_released_ones(tmp_path):
 def test_five_losses_and_all_gradients_equal_the_released_ones(fill, tmp_path):
     run = read(whole(f"mimdet_vitdet/mimdet_{fill}.det_train.safetensors"))
     detector = released_detector(fill, tmp_path).train()
-    detector.backbone.order = stored_order(run)
+    detector.backbone.sampler = stored_draw(run)
     losses = replay(detector, run)
     assert losses.keys() == LOSSES.keys()
     for ours, theirs in LOSSES.items():

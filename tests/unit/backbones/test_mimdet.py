@@ -7,7 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.layers.pos_embed import resize_table
+from backbones.layers.sampling import Sampler, TokenGrid, random_order, share, take
 from backbones.mimdet import MIMDet, MIMDetOptions
+from backbones.options.base import TokenSampling
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.recipe.load import load_recipe
 
@@ -72,10 +75,10 @@ def test_training_and_evaluation_each_have_their_own_ratio():
     encoder = Seen(backbone.encoder)
     backbone.train()(images(), SIZES)
     assert encoder.output.shape[1] == math.floor(0.3 * 24)
-    assert backbone.tokens == (2 * 7, 2 * 24)
+    assert backbone.tokens_seen(64, 96) == (7, 24)
     backbone.eval()(images(), SIZES)
     assert encoder.output.shape[1] == 18
-    assert backbone.tokens == (2 * 18, 2 * 24)
+    assert backbone.tokens_seen(64, 96) == (18, 24)
 
 
 def test_every_token_is_seen_in_evaluation_by_default():
@@ -101,12 +104,12 @@ def test_padding_is_not_seen_while_an_image_has_other_tokens():
     backbone = small(train_ratio=0.5)
     chosen = []
 
-    def order(valid):
-        found = backbone_order(valid)
-        chosen.append((valid, found))
+    def order(grid):
+        found = random_order(grid)
+        chosen.append((grid.valid, found))
         return found
 
-    backbone_order, backbone.order = backbone.order, order
+    backbone.sampler = Sampler(order, share)
     backbone(images(), torch.tensor([[64, 48], [17, 96]]))
     ((valid, found),) = chosen
     kept = valid.gather(1, found[:, :12])
@@ -114,11 +117,45 @@ def test_padding_is_not_seen_while_an_image_has_other_tokens():
     assert kept.all()
 
 
+def test_a_sampler_may_choose_by_what_is_in_the_image():
+    backbone = small(train_ratio=0.25)
+    strongest = Sampler(
+        lambda grid: grid.features.norm(dim=2).argsort(dim=1, descending=True), share
+    )
+    backbone.sampler = strongest
+    encoder, stem = Seen(backbone.encoder), Seen(backbone.stem)
+    backbone(images(), SIZES)
+    tokens = stem.output[2].flatten(2).transpose(1, 2)  # (B, N, D)
+    best = tokens.norm(dim=2).topk(6, dim=1).indices
+    positions = resize_table(backbone.encoder.pos_embed, 4, 6)
+    torch.testing.assert_close(encoder.inputs[0], take(tokens, best) + take(positions, best))
+
+
+@pytest.mark.parametrize(
+    ("options", "declared"),
+    [
+        ({}, (0.5, 1.0, False)),
+        ({"eval_ratio": 0.5}, (0.5, 0.5, True)),
+        ({"eval_ratio": 0.5, "sampling": "grid"}, (0.5, 0.5, False)),
+        ({"train_ratio": 1.0}, (1.0, 1.0, False)),
+    ],
+)
+def test_options_declare_the_shares_and_whether_they_are_drawn(options, declared):
+    assert small(**options).options.token_sampling == TokenSampling(*declared)
+
+
+def test_a_forward_pass_leaves_no_trace_in_the_module():
+    backbone = small(train_ratio=0.5)
+    before = {key: id(value) for key, value in vars(backbone).items()}
+    backbone(images(), SIZES)
+    assert {key: id(value) for key, value in vars(backbone).items()} == before
+
+
 @pytest.mark.parametrize("fill", ["stem", "mask"])
 def test_dropped_cells_are_filled_and_kept_ones_are_put_back(fill):
     backbone = small(fill=fill, train_ratio=0.5)
     order = torch.stack([torch.arange(24).roll(5), torch.arange(24).flip(0)])
-    backbone.order = lambda valid: order
+    backbone.sampler = Sampler(lambda grid: order, share)
     encoder, decoder, stem = (Seen(m) for m in (backbone.encoder, backbone.decoder, backbone.stem))
     backbone(images(), SIZES)
     filled = decoder.inputs[0]  # (B, N, E)
@@ -138,7 +175,9 @@ def test_an_order_of_all_tokens_changes_nothing():
     backbone = small().eval()
     tokens, positions = torch.randn(2, 24, 32), torch.randn(1, 24, 32)
     order = torch.stack([torch.randperm(24), torch.randperm(24)])
-    sampled = backbone.encode_sampled(tokens, positions, order, keep=24)
+    backbone.sampler = Sampler(lambda grid: order, share)
+    grid = TokenGrid(tokens, torch.ones(2, 24, dtype=torch.bool), 4, 6, 1.0)
+    sampled = backbone.encode_sampled(grid, positions)
     whole = backbone.decoder.embed(backbone.encoder(tokens + positions))
     # attention sums the tokens in another order
     torch.testing.assert_close(sampled, whole, atol=1e-5, rtol=1e-5)

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from backbones.layers.sampling import kept_count, put_back, random_order, take, valid_tokens
+from backbones.layers.sampling import (
+    SAMPLERS,
+    TokenGrid,
+    put_back,
+    random_order,
+    share,
+    take,
+    valid_tokens,
+)
+from backbones.options.mimdet import REGULAR, MIMDetOptions
 
 
 @pytest.mark.parametrize(
@@ -11,7 +20,19 @@ from backbones.layers.sampling import kept_count, put_back, random_order, take, 
     [(16, 0.5, 8), (7, 0.5, 3), (16, 1.0, 16), (9, 0.75, 6), (50, 0.12, 6), (16, 0.01, 1)],
 )
 def test_share_of_the_tokens_is_rounded_down_but_never_to_none(tokens, ratio, kept):
-    assert kept_count(tokens, ratio) == kept
+    assert share(1, tokens, ratio) == kept
+
+
+def grid(valid):
+    """Tokens in one row, of which the features do not matter."""
+    return TokenGrid(torch.zeros(*valid.shape, 1), valid, 1, valid.shape[1], 0.5)
+
+
+def test_every_way_of_sampling_that_a_recipe_may_name_is_in_the_table():
+    words = MIMDetOptions.model_fields["sampling"].annotation.__args__
+    assert set(words) == set(SAMPLERS)
+    assert len(words) >= 2
+    assert set(REGULAR) < set(words)
 
 
 def test_token_is_valid_where_it_covers_at_least_one_pixel():
@@ -24,7 +45,7 @@ def test_token_is_valid_where_it_covers_at_least_one_pixel():
 
 def test_order_is_a_permutation_of_its_own_for_each_image():
     torch.manual_seed(0)
-    order = random_order(torch.ones(4, 100, dtype=torch.bool))
+    order = random_order(grid(torch.ones(4, 100, dtype=torch.bool)))
     assert torch.equal(order.sort(dim=1).values, torch.arange(100).expand(4, -1))
     assert len({tuple(row.tolist()) for row in order}) == 4
 
@@ -33,7 +54,7 @@ def test_padding_tokens_come_last():
     valid = torch.zeros(2, 60, dtype=torch.bool)
     valid[0, ::2] = True
     valid[1, :5] = True
-    order = random_order(valid)
+    order = random_order(grid(valid))
     for i, count in enumerate((30, 5)):
         assert valid[i, order[i, :count]].all()
         assert not valid[i, order[i, count:]].any()
@@ -41,7 +62,7 @@ def test_padding_tokens_come_last():
 
 def test_every_token_is_as_likely_to_be_kept():
     torch.manual_seed(0)
-    kept = random_order(torch.ones(4000, 16, dtype=torch.bool))[:, :4]
+    kept = random_order(grid(torch.ones(4000, 16, dtype=torch.bool)))[:, :4]
     shares = torch.bincount(kept.flatten(), minlength=16) / 4000
     # four standard deviations of a share of 1/4 in 4000 draws are 0.027
     assert shares.sub(0.25).abs().max() < 0.03
@@ -50,16 +71,16 @@ def test_every_token_is_as_likely_to_be_kept():
 def test_same_seed_gives_the_same_order():
     valid = torch.ones(2, 50, dtype=torch.bool)
     torch.manual_seed(3)
-    first = random_order(valid)
+    first = random_order(grid(valid))
     torch.manual_seed(3)
-    assert torch.equal(random_order(valid), first)
-    assert not torch.equal(random_order(valid), first)
+    assert torch.equal(random_order(grid(valid)), first)
+    assert not torch.equal(random_order(grid(valid)), first)
 
 
 def test_put_back_undoes_an_order():
     torch.manual_seed(0)
     tokens = torch.randn(3, 20, 5)
-    order = random_order(torch.ones(3, 20, dtype=torch.bool))
+    order = random_order(grid(torch.ones(3, 20, dtype=torch.bool)))
     assert torch.equal(put_back(take(tokens, order), order), tokens)
 
 
