@@ -35,7 +35,7 @@ from backbones.contract import (
 from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
 from backbones.layers.fpn import FPN
 from backbones.layers.simple_pyramid import SimplePyramid
-from backbones.options.base import BackboneOptions, Norm
+from backbones.options.base import BackboneOptions, Norm, TokenSampling
 
 if TYPE_CHECKING:
     from mimdet_cli.conformance.promise import Promise
@@ -56,6 +56,7 @@ __all__ = [
     "Rule",
     "SimplePyramid",
     "Stack",
+    "TokenSampling",
     "Trim",
     "check_backbone",
     "promises",

@@ -10,6 +10,7 @@ from mimdet_cli.conformance.memory import memory
 from mimdet_cli.conformance.precision import bf16
 from mimdet_cli.conformance.promise import Promise
 from mimdet_cli.conformance.repeats import batch_invariance, determinism
+from mimdet_cli.conformance.sampling import sampling
 from mimdet_cli.conformance.state import state_round_trip
 from mimdet_cli.conformance.tracing import compiles, exports
 
@@ -108,6 +109,14 @@ PROMISES = (
         "let no value of a tensor decide what is computed: no `if x.mean() > 0`, no `.item()`.",
         exports,
         needs=("levels", "determinism"),
+    ),
+    Promise(
+        "sampling",
+        "it sees the share of the tokens that it declares",
+        "let `Options.token_sampling` and `tokens_seen` say what `forward` does, and name the "
+        "options that set the shares.",
+        sampling,
+        needs=("levels",),
     ),
     Promise(
         "globals",

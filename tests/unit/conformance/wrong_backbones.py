@@ -19,6 +19,7 @@ from mimdet_cli.plugin_api import (
     Level,
     Padding,
     ParameterRule,
+    TokenSampling,
 )
 
 
@@ -270,6 +271,72 @@ class LearnsTheOppositeOfIt(Right):
         return super().named([2 * x.detach() - x for x in maps])
 
 
+class SampledOptions(Options):
+    """Options of a backbone that leaves cells out, under names of its own."""
+
+    kept: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the cells in training."""
+    kept_later: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the cells in evaluation."""
+
+    @property
+    def token_sampling(self) -> TokenSampling:
+        return TokenSampling(self.kept, self.kept_later, self.kept_later < 1, "kept", "kept_later")
+
+
+class Samples(Right):
+    """Sees a random share of the cells of stride 32, and keeps every promise."""
+
+    Options = SampledOptions
+
+    def share(self) -> float:
+        return self.options.kept if self.training else self.options.kept_later
+
+    def tokens_seen(self, height: int, width: int) -> tuple[int, int] | None:
+        cells = (height // 32) * (width // 32)
+        return max(1, int(self.share() * cells)), cells
+
+    def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[2:]
+        seen, cells = Samples.tokens_seen(self, height, width)
+        if seen < cells:
+            rank = torch.rand(len(images), cells, device=images.device).argsort(1).argsort(1)
+            mask = (rank < seen).view(-1, 1, height // 32, width // 32).to(images.dtype)
+            images = images * F.interpolate(mask, scale_factor=32.0)
+        return super().forward(images, sizes)
+
+
+class CountsUndeclared(Right):
+    def tokens_seen(self, height: int, width: int) -> tuple[int, int] | None:
+        return 1, 2
+
+
+class CountsOtherwise(Samples):
+    def tokens_seen(self, height: int, width: int) -> tuple[int, int] | None:
+        seen, cells = super().tokens_seen(height, width)
+        return seen, 10 * cells
+
+
+class MisnamedOptions(SampledOptions):
+    @property
+    def token_sampling(self) -> TokenSampling:
+        return TokenSampling(self.kept, self.kept_later, self.kept_later < 1, "kept", "keep")
+
+
+class NamesNoOption(Samples):
+    Options = MisnamedOptions
+
+
+class FixedOptions(SampledOptions):
+    @property
+    def token_sampling(self) -> TokenSampling:
+        return TokenSampling(self.kept, self.kept_later, False, "kept", "kept_later")
+
+
+class DrawsUndeclared(Samples):
+    Options = FixedOptions
+
+
 @dataclass(frozen=True)
 class Wrong:
     """A backbone, the promise it breaks, and words that have to be in the finding."""
@@ -304,6 +371,10 @@ WRONG = (
     Wrong(MakesFloat32Itself, "bf16", ("scatter", "wrong_backbones.py:")),
     Wrong(IsOtherwiseUnderTheCompiler, "compile", ("apart once traced, allowed 0.0001",)),
     Wrong(DecidesByAValue, "export", ("wrong_backbones.py:", "in stages")),
+    Wrong(CountsUndeclared, "sampling", ("is (1, 2), but none are declared",)),
+    Wrong(CountsOtherwise, "sampling", ("in training 6 of 120 tokens are seen, promised 0.5",)),
+    Wrong(NamesNoOption, "sampling", ("eval_option is 'keep', which is no option",)),
+    Wrong(DrawsUndeclared, "sampling", ("two seeds give other maps, but stochastic is False",)),
     Wrong(SetsThreads, "globals", ("constructing it: number of threads",)),
     Wrong(SeedsTorch, "globals", ("constructing it: torch's seed 8191 became 0",)),
     Wrong(DrawsFromNumpy, "globals", ("a pass in training: numpy's random state changed",)),

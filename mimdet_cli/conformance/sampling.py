@@ -1,0 +1,78 @@
+"""What a backbone declares about the tokens it leaves out is what it does."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from pydantic import ValidationError
+
+from backbones.contract import Backbone
+from backbones.options.base import BackboneOptions, TokenSampling
+from mimdet_cli.conformance.promise import Verdict
+from mimdet_cli.conformance.subject import Subject, batch, evaluated
+
+HALF = 0.5
+
+
+def sampling(subject: Subject) -> Verdict:
+    """Shares as declared in both modes, by options that exist; drawn anew where it says so."""
+    backbone = subject.build()
+    declared = subject.options.token_sampling
+    images, _ = batch(backbone)
+    canvas = (images.shape[2], images.shape[3])
+    if declared is None:
+        seen = backbone.tokens_seen(*canvas)
+        wrong = () if seen is None else (f"tokens_seen{canvas} is {seen}, but none are declared",)
+        return Verdict("sees every token", wrong)
+    broken = [
+        *_wrong_options(subject.options, declared),
+        *_wrong_shares(backbone, declared, canvas),
+        *_wrong_chance(subject, declared),
+    ]
+    shares = f"{declared.train_ratio:g} in training, {declared.eval_ratio:g} in evaluation"
+    return Verdict(shares, tuple(broken))
+
+
+def _wrong_options(options: BackboneOptions, declared: TokenSampling) -> Iterator[str]:
+    for mode in ("train", "eval"):
+        name, ratio = getattr(declared, f"{mode}_option"), getattr(declared, f"{mode}_ratio")
+        if name not in type(options).model_fields:
+            yield f"{mode}_option is '{name}', which is no option"
+        elif getattr(options, name) != ratio:
+            yield f"{mode}_ratio is {ratio:g}, the option '{name}' {getattr(options, name)!r}"
+
+
+def _wrong_shares(
+    backbone: Backbone, declared: TokenSampling, canvas: tuple[int, int]
+) -> Iterator[str]:
+    """A pattern may keep a row or a column more than its share."""
+    for training, ratio in ((True, declared.train_ratio), (False, declared.eval_ratio)):
+        found = backbone.train(training).tokens_seen(*canvas)
+        mode = "training" if training else "evaluation"
+        if found is None:
+            yield f"in {mode} tokens_seen{canvas} is None, promised a share of {ratio:g}"
+        elif abs(found[0] - ratio * found[1]) > math.sqrt(found[1]):
+            yield f"in {mode} {found[0]} of {found[1]} tokens are seen, promised {ratio:g} of them"
+
+
+def _wrong_chance(subject: Subject, declared: TokenSampling) -> Iterator[str]:
+    """At half of the tokens, two seeds give other maps exactly where that is declared."""
+    values = subject.options.model_dump() | {declared.eval_option: HALF}
+    try:
+        options = subject.kind.Options.model_validate(values)
+    except ValidationError:
+        return  # these options need every token
+    half = options.token_sampling
+    if half is None or half.eval_ratio != HALF:
+        yield f"with '{declared.eval_option}' {HALF:g} the declared share is {half!r}"
+        return
+    torch.manual_seed(0)
+    backbone = subject.kind(options)
+    images, sizes = batch(backbone)
+    one, other = (evaluated(backbone, images, sizes, seed) for seed in (0, 1))
+    differ = any(not torch.equal(one[name], other[name]) for name in one)
+    if differ != half.stochastic:
+        yield (
+            f"at {HALF:g} of the tokens two seeds give {'other' if differ else 'the same'} maps, "
+            f"but stochastic is {half.stochastic}"
+        )
