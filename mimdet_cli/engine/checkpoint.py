@@ -3,8 +3,9 @@
     step-N/   model.safetensors, optimizer.safetensors, recipe.yaml, classes.json, manifest.json
     last/     the newest of them without the optimizer; best/ likewise, by box AP
 
-A folder is filled under another name and renamed, the manifest in it lists every file with its
-size, so a checkpoint that is there is whole.
+The manifest of a step also has what of the optimizer's state is no tensor, and which learning
+parameters have none. A folder is filled under another name and renamed, the manifest in it lists
+every file with its size, so a checkpoint that is there is whole.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mimdet_cli.engine.optimizer_state import OptimizerState, collect, put_back
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import link_or_copy, sha256, whole_folder, write_text
@@ -34,8 +36,14 @@ def save_step(run: Path, state: TrainState, texts: Mapping[str, str], *, keep: i
     folder = run / f"step-{state.step}"
     with whole_folder(folder) as partial:
         _write_model(partial, state, texts)
-        save_file(state.optimizer_tensors(), partial / OPTIMIZER)
-        _seal(partial, {"step": state.step, "scaler": state.scaler.state_dict()})
+        kept = collect(state.model, state.optimizer)
+        save_file(dict(kept.tensors), partial / OPTIMIZER)
+        manifest = {
+            "step": state.step,
+            "scaler": state.scaler.state_dict(),
+            "optimizer": {"values": kept.values, "without_state": kept.without_state},
+        }
+        _seal(partial, manifest)
     with whole_folder(run / "last") as partial:
         for name in (MODEL, *texts):
             link_or_copy(folder / name, partial / name)
@@ -88,13 +96,14 @@ def restore(state: TrainState, folder: Path) -> None:
     manifest = read_manifest(folder)
     try:
         state.model.load_state_dict(load_file(folder / MODEL))
-        state.load_optimizer_tensors(load_file(folder / OPTIMIZER))
+        kept = OptimizerState(load_file(folder / OPTIMIZER), **manifest.get("optimizer", {}))
     except (SafetensorError, RuntimeError) as error:
         raise WeightsError(
             f"the checkpoint does not fit this recipe: {str(error).splitlines()[0]}",
             where=str(folder),
             fix="resume with the recipe the run was started with.",
         ) from error
+    put_back(state.model, state.optimizer, kept, folder)
     state.scaler.load_state_dict(manifest["scaler"])
     state.step = manifest["step"]
 

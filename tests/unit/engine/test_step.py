@@ -14,6 +14,7 @@ from mimdet_cli.build import (
     step_batches,
 )
 from mimdet_cli.data.sample import Batch
+from mimdet_cli.engine.optimizer_state import collect
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import DivergedError
 from mimdet_cli.recipe.load import load_recipe
@@ -36,7 +37,7 @@ class Bench:
 
     def gradients(self) -> torch.Tensor:
         """The gradient of the only step so far: AdamW's first moment is a tenth of it."""
-        moments = self.state.optimizer_tensors()
+        moments = collect(self.state.model, self.state.optimizer).tensors
         return torch.cat([10 * m.flatten() for k, m in moments.items() if k.endswith("exp_avg")])
 
 
