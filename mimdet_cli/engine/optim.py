@@ -1,8 +1,14 @@
-"""AdamW's parameter groups, by rule: which side of the multiplier, how deep, decayed or not."""
+"""Optimizers by name, over groups by rule: which side of the multiplier, how deep, decayed or not.
+
+AdamW's weight decay is decoupled: a step takes rate x decay off the parameter. SGD's is the L2
+penalty of torch and detectron2: decay x parameter joins the gradient and so goes through the
+momentum, which makes it stronger, about 1 / (1 - momentum) times for the same number.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -11,6 +17,35 @@ from backbones.contract import Backbone, ParameterRule
 from mimdet_cli.recipe.schema import Optimizer
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+Groups = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRule:
+    """How an optimizer is made, and how many numbers it keeps at most per learning parameter."""
+
+    build: Callable[[Groups, Optimizer], torch.optim.Optimizer]
+    moments: int
+
+
+def _adamw(groups: Groups, settings: Optimizer) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+
+
+def _sgd(groups: Groups, settings: Optimizer) -> torch.optim.Optimizer:
+    """Not fused: torch's fused kernel fails where a parameter gets its first gradient late.
+
+    It also fills the momentum in steps that the loss scale skips.
+    """
+    return torch.optim.SGD(groups, momentum=settings.momentum)
+
+
+OPTIMIZERS: Final[Mapping[str, UpdateRule]] = {
+    "adamw": UpdateRule(_adamw, moments=2),
+    "sgd": UpdateRule(_sgd, moments=1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +79,13 @@ def rates(detector: nn.Module, optimizer: Optimizer) -> list[Rate]:
     return found
 
 
-def build_optimizer(detector: nn.Module, optimizer: Optimizer, lr: float) -> torch.optim.AdamW:
-    """AdamW over groups of equal rate; each group keeps its `factor`, names included."""
+def build_optimizer(detector: nn.Module, optimizer: Optimizer, lr: float) -> torch.optim.Optimizer:
+    """The recipe's optimizer over groups of equal rate; each keeps its `factor`, names included."""
     parameters = dict(detector.named_parameters())
     groups: dict[tuple[float, float], list[str]] = {}
     for rate in rates(detector, optimizer):
         groups.setdefault((rate.factor, rate.weight_decay), []).append(rate.name)
-    return torch.optim.AdamW(
+    return OPTIMIZERS[optimizer.name].build(
         [
             {
                 "params": [(name, parameters[name]) for name in names],
@@ -60,10 +95,7 @@ def build_optimizer(detector: nn.Module, optimizer: Optimizer, lr: float) -> tor
             }
             for (factor, decay), names in groups.items()
         ],
-        lr=lr,
-        betas=optimizer.betas,
-        eps=optimizer.eps,
-        fused=True,
+        optimizer,
     )
 
 

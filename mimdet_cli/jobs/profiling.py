@@ -24,6 +24,7 @@ from mimdet_cli.build import (
 )
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
 from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
 from mimdet_cli.measure.flops import Macs, count_macs
@@ -40,7 +41,7 @@ from mimdet_cli.recipe.schema import Recipe
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
 STEPS = 20  # within which the loss scale of fp16 finds its size
-STATE_BYTES = 12  # of a learning parameter: the gradient and AdamW's two moments, in fp32
+NUMBER_BYTES = 4  # gradients and the optimizer's moments are in fp32
 
 Size = tuple[int, int]
 
@@ -159,9 +160,11 @@ def _step_gb(
     """Peak of a training step whose optimizer has its moments; or None and why."""
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
     free = free_bytes(device)
-    if free is not None and STATE_BYTES * learning > free:
-        needed = f"{STATE_BYTES * learning / GB:.3g}"
-        return None, f"gradients and moments need {needed} GB, {free / GB:.3g} GB are free"
+    needed = NUMBER_BYTES * learning * (1 + OPTIMIZERS[recipe.optimizer.name].moments)
+    if free is not None and needed > free:
+        return None, (
+            f"gradients and moments need {needed / GB:.3g} GB, {free / GB:.3g} GB are free"
+        )
     state = build_state(recipe, detector, device)
     step = build_step(recipe, STEPS, device)
 

@@ -5,7 +5,7 @@ The docstring under a field is its help text, its line in the JSON schema and it
 backbone's own `Options`, so that a plugin's options are checked exactly as ours.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -136,9 +136,19 @@ class Train(Section):
         return self
 
 
-class Optimizer(Section):
-    """AdamW with parameter groups by rule, and its learning-rate schedule."""
+OPTIMIZER_OPTIONS: Final = {"adamw": ("betas", "eps"), "sgd": ("momentum",)}
+"""The fields of `Optimizer` that only one optimizer reads."""
 
+
+class Optimizer(Section):
+    """How parameters follow their gradients, in groups by rule, and the learning-rate schedule.
+
+    The defaults are AdamW's; SGD wants others, in detectron2 `lr` 0.02 for 16 images, `scale`
+    linear and `weight_decay` 1e-4.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum."""
     lr: Positive = 8e-5
     """Learning rate that belongs to `base_batch`."""
     base_batch: Count = 64
@@ -153,8 +163,10 @@ class Optimizer(Section):
     """AdamW's running-average factors."""
     eps: Positive = 1e-8
     """AdamW's denominator floor."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """SGD's factor on the earlier updates; 0 switches it off."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    """Decoupled weight decay of the parameters that are decayed."""
+    """Of the parameters that are decayed: decoupled in AdamW, part of the gradient (L2) in SGD."""
     no_decay: Literal["one_dim", "norms", "none"] = "one_dim"
     """Not decayed: vectors and biases, normalisation layers only, or nothing."""
     schedule: Literal["steps", "cosine"] = "steps"
@@ -167,6 +179,20 @@ class Optimizer(Section):
     """Images over which the learning rate rises linearly; at most half of the run."""
     warmup_factor: Share = 0.0
     """Share of the learning rate at the first step."""
+
+    @model_validator(mode="after")
+    def _options_of_its_own(self) -> Self:
+        for other, names in OPTIMIZER_OPTIONS.items():
+            fields = type(self).model_fields
+            given = [n for n in names if getattr(self, n) != fields[n].default]
+            if other != self.name and given:
+                keys = " and ".join(f"optimizer.{name}" for name in given)
+                verb = "belongs" if len(given) == 1 else "belong"
+                raise ValueError(
+                    f"{keys} {verb} to {other}, and optimizer.name is {self.name}; "
+                    f"leave {'it' if len(given) == 1 else 'them'} out"
+                )
+        return self
 
 
 class MoreWeights(Section):
@@ -220,6 +246,6 @@ class Recipe(Section):
     train: Train = Train(epochs=36)
     """Length, batch, precision, and how often to evaluate and save."""
     optimizer: Optimizer = Optimizer()
-    """AdamW, its groups and its schedule."""
+    """Update rule, parameter groups and schedule."""
     init: Init = Init()
     """Pre-trained weights."""

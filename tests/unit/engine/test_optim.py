@@ -9,9 +9,9 @@ from torch import nn
 from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.options.base import BackboneOptions
 from mimdet_cli.build import build_detector, complete
-from mimdet_cli.engine.optim import build_optimizer, rates, set_lr
+from mimdet_cli.engine.optim import OPTIMIZERS, build_optimizer, rates, set_lr
 from mimdet_cli.recipe.load import load_recipe
-from mimdet_cli.recipe.schema import Optimizer
+from mimdet_cli.recipe.schema import OPTIMIZER_OPTIONS, Optimizer
 
 
 class Tower(Backbone):
@@ -115,9 +115,11 @@ def test_policy_says_what_is_not_decayed_and_rules_overrule_it(policy, not_decay
     assert found["head.1.bias"].weight_decay == of_norms
 
 
-def test_groups_hold_every_parameter_once_and_start_at_their_rate():
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_groups_hold_every_parameter_once_and_start_at_their_rate(name):
     detector = Detector()
-    optimizer = build_optimizer(detector, Optimizer(multiplier=2, layer_decay=0.8), lr=1e-3)
+    settings = Optimizer(name=name, multiplier=2, layer_decay=0.8)
+    optimizer = build_optimizer(detector, settings, lr=1e-3)
     held = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
     assert set(held.values()) == {1}
     assert set(held) == {id(p) for p in detector.parameters() if p.requires_grad}
@@ -139,6 +141,68 @@ def test_adamw_settings_come_from_the_recipe():
     for group in optimizer.param_groups:
         assert group["betas"] == (0.8, 0.95)
         assert group["eps"] == 1e-6
+
+
+def test_table_has_every_optimizer_that_a_recipe_may_name():
+    assert OPTIMIZERS.keys() == OPTIMIZER_OPTIONS.keys()
+    assert len(OPTIMIZERS) >= 2
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_table_says_how_many_numbers_an_optimizer_keeps_per_parameter(name):
+    detector = Detector()
+    optimizer = build_optimizer(detector, Optimizer(name=name), lr=0.1)
+    weight = detector.get_parameter("head.0.weight")
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    kept = [value for value in optimizer.state[weight].values() if value.shape == weight.shape]
+    assert len(kept) == OPTIMIZERS[name].moments
+
+
+def test_sgd_steps_by_hand_with_factor_momentum_and_l2_decay():
+    detector = Detector()
+    settings = Optimizer(name="sgd", momentum=0.5, multiplier=2, weight_decay=0.1, no_decay="none")
+    optimizer = build_optimizer(detector, settings, lr=0.01)
+    weight = detector.get_parameter("head.0.weight")
+    expected, update = weight.detach().clone(), torch.zeros_like(weight)
+    for scale in (1.0, -3.0, 0.2):
+        weight.grad = torch.full_like(weight, scale)
+        optimizer.step()
+        update = 0.5 * update + scale + 0.1 * expected
+        expected -= 0.01 * 2 * update
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-6, atol=1e-7)  # rounding
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_optimizer_leaves_alone_what_has_no_gradient_and_takes_a_first_one_late(name):
+    detector = Detector()
+    optimizer = build_optimizer(detector, Optimizer(name=name), lr=0.1)
+    early, late = (detector.get_parameter(f"head.0.{kind}") for kind in ("weight", "bias"))
+    before = late.detach().clone()
+    early.grad = torch.ones_like(early)
+    optimizer.step()
+    assert torch.equal(late, before)
+    assert late not in optimizer.state
+    late.grad = torch.ones_like(late)
+    optimizer.step()
+    assert not torch.equal(late, before)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_step_that_the_loss_scale_skips_does_not_reach_the_next_ones(name):
+    ends = []
+    for skipped in (False, True):
+        weight = nn.Parameter(torch.ones(3))
+        groups = [{"params": [("w", weight)], "lr": 0.1, "weight_decay": 0.0}]
+        optimizer = OPTIMIZERS[name].build(groups, Optimizer(name=name))
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for gradient in ([float("inf")] if skipped else []) + [1.0, 2.0]:
+            scaler.scale((weight * gradient).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        ends.append(weight.detach())
+    assert torch.equal(*ends)
 
 
 @pytest.mark.parametrize("depth", [2, 5])
