@@ -48,7 +48,7 @@ BACKBONES = sorted(
 
 OUTPUT = {"maps", "losses"}
 NEW = {"parameters", *OUTPUT}
-NUMBERS = {*NEW, "rates", "plan", "batches"}
+NUMBERS = {*NEW, "rates", "update", "plan", "batches"}
 FROM_BN = {"syncbn": {"synced"}, "ln": OUTPUT, "gn": OUTPUT, "none": NEW}
 FROM_LN = {"bn": OUTPUT, "syncbn": OUTPUT | {"synced"}, "gn": OUTPUT, "none": NEW}
 FROM_NONE = {"bn": NEW, "syncbn": NEW | {"synced"}, "ln": NEW, "gn": NEW}
@@ -67,6 +67,7 @@ CHANGES: dict[str, dict[Any, set[str]]] = {
     "data.group_by_aspect": {False: {"batches"}},
     "train.precision": {"bf16": {"losses", "on_a_gpu"}, "fp16": {"on_a_gpu"}},
     "train.channels_last": {True: {"layout"}},
+    "optimizer.name": {"sgd": {"update"}},
     "optimizer.scale": {"linear": {"plan"}, "none": {"plan"}},
     "optimizer.no_decay": {"norms": {"rates"}, "none": {"rates"}},
     "optimizer.schedule": {"cosine": {"plan"}},
@@ -127,16 +128,18 @@ class Footprint:
     """What a recipe decides.
 
     `parameters`: names and shapes. `maps`: the pyramid in evaluation. `losses`: of one training
-    step. `rates`: learning-rate factor and weight decay by parameter. `plan`: learning rate of each
-    step. `batches`: images of the first batches. `calls`: passes through each transformer block in
-    a training step. `synced`: layers that share statistics between processes. `layout`: whether
-    weights are in channels-last order. `on_a_gpu`: precision there.
+    step. `rates`: learning-rate factor and weight decay by parameter. `update`: what the optimizer
+    keeps of a parameter. `plan`: learning rate of each step. `batches`: images of the first
+    batches. `calls`: passes through each transformer block in a training step. `synced`: layers
+    that share statistics between processes. `layout`: whether weights are in channels-last order.
+    `on_a_gpu`: precision there.
     """
 
     parameters: dict[str, torch.Size]
     maps: dict[str, Tensor]
     losses: dict[str, Tensor]
     rates: dict[str, Tensor]
+    update: set[str]
     plan: list[float]
     batches: list[list[int]]
     calls: dict[str, int]
@@ -239,6 +242,7 @@ def footprint(recipe: Recipe, split: CocoSplit) -> Footprint:
             rate.name: torch.tensor([rate.factor, rate.weight_decay])
             for rate in rates(detector, recipe.optimizer)
         },
+        update={key for entries in state.optimizer.state.values() for key in entries},
         plan=[scaled_lr(recipe) * schedule(i) for i in range(STEPS)],
         batches=[
             [sample.image_id for part in group for sample in part.samples]
