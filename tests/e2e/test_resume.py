@@ -16,7 +16,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-OLD = Path(__file__).parent / "fixtures" / "run_c73681b"
 STEPS, SAVES = 12, 3
 DEADLINE_S = 120
 FIRST = STEPS // SAVES
@@ -152,23 +151,6 @@ def test_optimizer_state_that_does_not_fit_is_refused_at_resume(
         f"  at:  {run / 'step-4'}",
         fix,
     ]
-
-
-def test_run_written_by_c73681b_is_resumed(mimdet, tmp_path):
-    run = without_its_end(OLD / "run", tmp_path / "run")
-    recipe = run / "recipe.yaml"
-    resumed = mimdet("train", recipe, "--data", OLD / "shapes", "--out", run, "--resume")
-    assert resumed.code == 0, resumed.err
-    assert f"resuming {run} after step 2 of 4" in resumed.err
-    ours, theirs = (
-        load_file(folder / "last" / "model.safetensors") for folder in (run, OLD / "run")
-    )
-    assert ours.keys() == theirs.keys()
-    assert len(ours) > 50
-    off = torch.cat([(ours[key] - tensor).abs().flatten() for key, tensor in theirs.items()])
-    # 0 on the processor of that run; another one rounds otherwise, and AdamW scales up the noise
-    # of gradients that should be 0. Without the moments of step 2 it is 3e-4.
-    assert off.mean() < 1e-5
 
 
 def test_run_that_was_killed_before_its_first_checkpoint_starts_anew(
