@@ -24,24 +24,25 @@ from mimdet_cli.engine.seed import seed_weights
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
-from mimdet_cli.recipe.load import ResolvedRecipe, validate_options, with_options
-from mimdet_cli.recipe.schema import Data, Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.load import Completed, ResolvedRecipe, validate_options, with_options
+from mimdet_cli.recipe.schema import Data
 
 
-def complete(resolved: ResolvedRecipe) -> ResolvedRecipe:
-    """The recipe with its backbone's options checked and written out."""
+def complete(resolved: ResolvedRecipe) -> Completed:
+    """The recipe with its backbone's options checked and written out; its class is loaded here."""
     options_class = backbone_class(resolved.recipe.backbone.name).Options
     return with_options(resolved, validate_options(options_class, resolved))
 
 
-def build_detector(recipe: Recipe, classes: int, world: int = 1) -> MaskRCNN:
+def build_detector(recipe: CompletedRecipe, classes: int, world: int = 1) -> MaskRCNN:
     """The detector of a completed recipe, with weights drawn from its seed.
 
     One process has no one to share batch statistics with: "syncbn" is then plain "bn", which has
     the same parameters.
     """
     head = recipe.head
-    chosen = dict(recipe.backbone.model_extra or {})
+    chosen = dict(recipe.backbone.values)
     if world == 1:
         head = head.model_copy(update={"norm": _alone(head.norm)})
         chosen = {key: _alone(value) if key == "norm" else value for key, value in chosen.items()}
@@ -77,7 +78,7 @@ def _refuse_unfinished(backbone: Backbone, name: str) -> None:
         )
 
 
-def refuse_large_images(recipe: Recipe, padding: Padding) -> None:
+def refuse_large_images(recipe: CompletedRecipe, padding: Padding) -> None:
     """Every size that `data` can give an image has to fit the square of the backbone, if any."""
     side = padding.square
     if side is None:
@@ -90,7 +91,7 @@ def refuse_large_images(recipe: Recipe, padding: Padding) -> None:
         sizes["data.max_side"] = data.max_side
     else:
         sizes["data.largest"] = data.largest
-    of = "'backbone.square'" if "square" in (recipe.backbone.model_extra or {}) else "its options"
+    of = "'backbone.square'" if "square" in recipe.backbone.values else "its options"
     errors = [
         RecipeError(
             f"'{key}' {size} is larger than the square of {side} pixels that the backbone "
@@ -130,14 +131,16 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def usable_precision(recipe: Recipe, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+def usable_precision(
+    recipe: CompletedRecipe, device: torch.device
+) -> Literal["fp32", "bf16", "fp16"]:
     """The recipe's precision, or fp32 where the device has no fast half precision to offer."""
     if recipe.train.precision == "fp16" and device.type == "cpu":
         return "fp32"
     return recipe.train.precision
 
 
-def build_state(recipe: Recipe, detector: MaskRCNN, device: torch.device) -> TrainState:
+def build_state(recipe: CompletedRecipe, detector: MaskRCNN, device: torch.device) -> TrainState:
     """Model, optimizer and loss scale on `device`, before the first step."""
     detector.to(device)
     if recipe.train.channels_last:
@@ -150,7 +153,7 @@ def build_state(recipe: Recipe, detector: MaskRCNN, device: torch.device) -> Tra
     )
 
 
-def build_step(recipe: Recipe, steps: int, device: torch.device) -> Step:
+def build_step(recipe: CompletedRecipe, steps: int, device: torch.device) -> Step:
     """The training step of a run of `steps`."""
     return Step(
         device=device,
@@ -179,7 +182,7 @@ def find_data(data: Data, split: Literal["train", "val"]) -> tuple[Path, Path]:
 
 
 def step_batches(
-    recipe: Recipe, split: CocoSplit, device: torch.device, start: int, steps: int
+    recipe: CompletedRecipe, split: CocoSplit, device: torch.device, start: int, steps: int
 ) -> Iterator[Sequence[Batch]]:
     """The micro-batches of each step from `start` (finished steps) to `steps`."""
     parts = recipe.train.accumulate

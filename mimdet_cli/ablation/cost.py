@@ -19,10 +19,11 @@ from mimdet_cli.ablation.count import GIGA, training_gmacs
 from mimdet_cli.ablation.folder import is_done
 from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.plan import Plan, Run
-from mimdet_cli.build import choose_device, find_data
+from mimdet_cli.build import choose_device, complete, find_data
 from mimdet_cli.engine.schedule import total_steps
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.json_file import read_json
+from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Data, Init, Recipe
 from mimdet_cli.words import counted, lasting
 
@@ -105,7 +106,8 @@ def _gmacs(plan: Plan, run: Run) -> float | None:
 @cache
 def _forward(recipe: str, classes: int) -> float | None:
     """10^9 multiply-accumulates of an image in training; evaluation is taken to cost the same."""
-    return training_gmacs(Recipe.model_validate_json(recipe), classes)
+    resolved = ResolvedRecipe(Recipe.model_validate_json(recipe), {}, Path())
+    return training_gmacs(complete(resolved).recipe, classes)
 
 
 def _amounts(data: Data) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.jobs.profiling import PHOTOGRAPH
 from mimdet_cli.measure.flops import count_macs
 from mimdet_cli.measure.parameters import count_parameters
-from mimdet_cli.recipe.schema import BackboneSection, Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
 
 GIGA = 1e9
 POSITIVE = 4  # at most one in so many sampled proposals has a mask to learn
@@ -28,7 +28,7 @@ class Counts:
     gmacs: float | None
 
 
-def count(recipe: Recipe, classes: int) -> Counts:
+def count(recipe: CompletedRecipe, classes: int) -> Counts:
     """Count the detector of a completed recipe."""
     detector = _shapes(recipe, classes)
     parameters = count_parameters(detector).total
@@ -39,12 +39,12 @@ def count(recipe: Recipe, classes: int) -> Counts:
     return Counts(parameters, macs.total / GIGA)
 
 
-def training_gmacs(recipe: Recipe, classes: int) -> float | None:
+def training_gmacs(recipe: CompletedRecipe, classes: int) -> float | None:
     """10^9 multiply-accumulates of one training image of the mean size, forwards."""
-    options = recipe.backbone.model_dump()
-    if "train_ratio" in options:
-        options["eval_ratio"] = options["train_ratio"]
-    section = BackboneSection.model_validate(options)
+    section = recipe.backbone
+    if "train_ratio" in section.values:
+        seen = {"eval_ratio": section.values["train_ratio"]}
+        section = section.model_copy(update={"options": section.options.model_copy(update=seen)})
     detector = _shapes(recipe.model_copy(update={"backbone": section}), classes)
     regions = recipe.head.roi_batch
     try:
@@ -54,12 +54,12 @@ def training_gmacs(recipe: Recipe, classes: int) -> float | None:
     return macs.total / GIGA
 
 
-def _shapes(recipe: Recipe, classes: int) -> MaskRCNN:
+def _shapes(recipe: CompletedRecipe, classes: int) -> MaskRCNN:
     with torch.device("meta"):
         return build_detector(recipe, classes)
 
 
-def _training_size(recipe: Recipe) -> tuple[int, int]:
+def _training_size(recipe: CompletedRecipe) -> tuple[int, int]:
     """Height and width of a photograph in training."""
     data = recipe.data
     if data.jitter is not None:

@@ -21,7 +21,7 @@ from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.jobs.scoring import why_equal
 from mimdet_cli.recipe.catalog import find_recipe
-from mimdet_cli.recipe.load import Draft, ResolvedRecipe, validate, with_overrides
+from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.words import first_of
 
@@ -38,7 +38,7 @@ class Resolved:
 
     training: Training
     draft: Draft
-    recipe: ResolvedRecipe
+    recipe: Completed
 
 
 class Mistakes:
@@ -115,7 +115,7 @@ class Resolver:
         before, after = resolved.recipe.flat(), changed.flat()
         return {key: value for key, value in after.items() if before.get(key) != value}
 
-    def _refuse_equal_evals(self, changed: ResolvedRecipe, evaluation: Evaluation) -> None:
+    def _refuse_equal_evals(self, changed: Completed, evaluation: Evaluation) -> None:
         reason = why_equal(changed.recipe)
         if reason is not None:
             origin = self.source.origin("evaluate", "variants", evaluation.label, "evals")
@@ -170,9 +170,7 @@ def _of(cells: Sequence[str]) -> str:
     return f"in {first_of(quoted, SHOWN_CELLS)}"
 
 
-def _refuse_other_models(
-    trained: ResolvedRecipe, changed: ResolvedRecipe, evaluation: Evaluation
-) -> None:
+def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Evaluation) -> None:
     """An evaluation may not ask for another model than the one that was trained."""
     keys = [one.key for one in evaluation.settings]
     wrong = [
@@ -196,7 +194,7 @@ def _refuse_other_models(
         raise RecipeError.joined(errors)
 
 
-def _shapes(resolved: ResolvedRecipe) -> dict[str, torch.Size] | None:
+def _shapes(resolved: Completed) -> dict[str, torch.Size] | None:
     return _shapes_of(json.dumps(resolved.recipe.backbone.model_dump(mode="json")))
 
 

@@ -21,6 +21,7 @@ from mimdet_cli.ablation.read import Source
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shown
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
@@ -146,10 +147,9 @@ def start_of(source: Source, base: str | None) -> Start:
     return Start(source, own, None if given.resolve() == own.resolve() else given)
 
 
-def tiny(recipe: Recipe) -> dict[str, Any]:
+def tiny(recipe: CompletedRecipe) -> dict[str, Any]:
     """The options that bring the completed recipe's backbone to its tiny size."""
-    options = dict(recipe.backbone.model_extra or {})
-    smaller = backbone_class(recipe.backbone.name).tiny(options)
+    smaller = backbone_class(recipe.backbone.name).tiny(recipe.backbone.values)
     if smaller is None:
         raise LeftOut(f"the backbone '{recipe.backbone.name}' has no tiny size")
     return dict(smaller)

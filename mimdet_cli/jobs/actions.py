@@ -12,7 +12,7 @@ from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import total
 from mimdet_cli.jobs.scoring import Scored, points, score_model
 from mimdet_cli.progress import Progress, StepMeter
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
 
 Better = Callable[[TrainState, Mapping[str, Any]], None]
 
@@ -57,7 +57,7 @@ class Means:
 
 
 def evaluation(
-    recipe: Recipe,
+    recipe: CompletedRecipe,
     split: CocoSplit,
     device: torch.device,
     journal: Journal,

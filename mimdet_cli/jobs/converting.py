@@ -21,8 +21,8 @@ from mimdet_cli.jobs.class_names import COCO, name_classes
 from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts
 from mimdet_cli.progress import Progress
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.load import LoadReport, load_weights
 from mimdet_cli.weights.read import read_tensors
@@ -179,7 +179,9 @@ def _classes_of(tensors: Mapping[str, Tensor], key_map: KeyMap, file: Path) -> i
     )
 
 
-def _notes(tensors: Mapping[str, Tensor], recipe: Recipe, number: int, named: str) -> list[str]:
+def _notes(
+    tensors: Mapping[str, Tensor], recipe: CompletedRecipe, number: int, named: str
+) -> list[str]:
     """What the classes are, and where the file's pixel statistics are not the recipe's."""
     notes = [f"classes: {number}, {named}"]
     for key in ("pixel_mean", "pixel_std"):
@@ -196,7 +198,7 @@ def _notes(tensors: Mapping[str, Tensor], recipe: Recipe, number: int, named: st
     return notes
 
 
-def _write(out: Path, recipe: Recipe, detector: MaskRCNN, conversion: Conversion) -> None:
+def _write(out: Path, recipe: CompletedRecipe, detector: MaskRCNN, conversion: Conversion) -> None:
     """The run folder, whole or not at all."""
     origin = {"file": conversion.file, "sha256": conversion.sha256, "format": conversion.layout}
     record = _record(conversion.report, conversion.sha256, conversion.notes)

@@ -21,7 +21,7 @@ from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
 from mimdet_cli.jobs.scoring import draws_for
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
 
 ImageLike = Image.Image | Pixels | Tensor | str | Path
 """A file, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), both of 8 bits."""
@@ -38,7 +38,7 @@ class Detector:
     device: torch.device
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> CompletedRecipe:
         """What it was trained by."""
         return self.checkpoint.recipe
 

@@ -8,13 +8,13 @@ from mimdet_cli.data.sample import Category
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
 from mimdet_cli.progress import Progress
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.weights.load import load_weights
 from mimdet_cli.weights.locate import Source, locate, pixel_warnings
 
 
 def initialise(
-    detector: MaskRCNN, recipe: Recipe, categories: Sequence[Category], progress: Progress
+    detector: MaskRCNN, recipe: CompletedRecipe, categories: Sequence[Category], progress: Progress
 ) -> list[dict[str, Any]]:
     """Load the recipe's weights; the record of what became of each file."""
     checkpoint = find_checkpoint(recipe.init)
@@ -28,7 +28,9 @@ def initialise(
     return [_load(detector, source, recipe, progress) for source in sources]
 
 
-def _load(detector: MaskRCNN, source: Source, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+def _load(
+    detector: MaskRCNN, source: Source, recipe: CompletedRecipe, progress: Progress
+) -> dict[str, Any]:
     maps = detector.backbone.key_maps
     if source.format not in maps:
         raise RecipeError(

@@ -27,6 +27,7 @@ from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
 from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
+from mimdet_cli.jobs.scoring import eval_ratio, train_ratio
 from mimdet_cli.measure.flops import Macs, count_macs
 from mimdet_cli.measure.memory import GB, free_bytes, meter, unmeasurable
 from mimdet_cli.measure.parameters import count_parameters
@@ -35,8 +36,8 @@ from mimdet_cli.measure.scene import scene
 from mimdet_cli.measure.speed import time_forward
 from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.catalog import shipped_folder
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
-from mimdet_cli.recipe.schema import Recipe
 
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
@@ -102,7 +103,7 @@ def _refuse_ratio(backbone: str) -> None:
         )
 
 
-def _classes(recipe: Recipe) -> int:
+def _classes(recipe: CompletedRecipe) -> int:
     data = recipe.data
     if data.root is None and data.val_annotations is None:
         return COCO_CLASSES
@@ -119,20 +120,19 @@ def _refuse_size(size: Size, padding: Padding) -> None:
         )
 
 
-def _setting(recipe: Recipe, device: torch.device, classes: int, size: Size) -> Setting:
+def _setting(recipe: CompletedRecipe, device: torch.device, classes: int, size: Size) -> Setting:
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
         hardware = f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
-    options = recipe.backbone.model_extra or {}
     return Setting(
         recipe=recipe.name,
         device=str(device),
         hardware=hardware,
         classes=classes,
         size=size,
-        eval_ratio=options.get("eval_ratio"),
-        train_ratio=options.get("train_ratio"),
+        eval_ratio=eval_ratio(recipe),
+        train_ratio=train_ratio(recipe),
         precision=usable_precision(recipe, device),
     )
 
@@ -151,7 +151,7 @@ def _forward(detector: MaskRCNN, image: torch.Tensor) -> None:
 
 
 def _step_gb(
-    recipe: Recipe,
+    recipe: CompletedRecipe,
     detector: MaskRCNN,
     sample: Sample,
     device: torch.device,
@@ -181,7 +181,7 @@ def _step_gb(
         return None, f"from random weights {error.what}"
 
 
-def paper_of(recipe: Recipe, size: Size, usual: Size) -> Published | None:
+def paper_of(recipe: CompletedRecipe, size: Size, usual: Size) -> Published | None:
     """Published figures, as far as recipe and `size` are what they are published for.
 
     `usual` is the size of a photograph in evaluation.

@@ -21,6 +21,7 @@ from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import write_text
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.weights.read import read_tensors
@@ -44,7 +45,7 @@ class Checkpoint:
     """A whole checkpoint folder with the recipe and the classes it was trained for."""
 
     folder: Path
-    recipe: Recipe
+    recipe: CompletedRecipe
     categories: tuple[Category, ...]
     step: int
 
@@ -106,20 +107,20 @@ def with_its_backbone(resolved: ResolvedRecipe, folder: Path) -> ResolvedRecipe:
     return replace(resolved, recipe=resolved.recipe.model_copy(update=changed))
 
 
-def texts(recipe: Recipe, categories: Sequence[Category]) -> dict[str, str]:
+def texts(recipe: CompletedRecipe, categories: Sequence[Category]) -> dict[str, str]:
     """The small files that let a checkpoint stand alone."""
     classes = [{"id": category.id, "name": category.name} for category in categories]
     files = {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
     return files | plugin_text(recipe)
 
 
-def plugin_text(recipe: Recipe) -> dict[str, str]:
+def plugin_text(recipe: CompletedRecipe) -> dict[str, str]:
     """The file that names the distribution of a third party's backbone; no file for ours."""
     plugin = plugins.record(recipe.backbone.name)
     return {} if plugin is None else {PLUGIN: json.dumps(plugin, indent=1) + "\n"}
 
 
-def start(run: Path, recipe: Recipe, weights: Sequence[Mapping[str, Any]]) -> None:
+def start(run: Path, recipe: CompletedRecipe, weights: Sequence[Mapping[str, Any]]) -> None:
     """Make the folder and write the recipe and the records of the weights files into it."""
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def start(run: Path, recipe: Recipe, weights: Sequence[Mapping[str, Any]]) -> No
         ) from error
 
 
-def newest_step(run: Path, recipe: Recipe) -> Path | None:
+def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
     """The checkpoint to resume from, None if the run was stopped before its first one."""
     if not (run / RECIPE).is_file():
         raise RecipeError(
@@ -173,7 +174,7 @@ def match_classes(model: Sequence[Category], split: Sequence[Category], file: Pa
     )
 
 
-def _changes(old: Recipe, new: Recipe) -> list[MimdetError]:
+def _changes(old: Recipe, new: CompletedRecipe) -> list[MimdetError]:
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     return [
         RecipeError(

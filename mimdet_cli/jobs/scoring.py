@@ -23,7 +23,7 @@ from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
 from mimdet_cli.progress import Progress
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.reporting.charts import pr_curves
 from mimdet_cli.words import counted
 
@@ -142,7 +142,7 @@ def score_file(results: Path, annotations: Path) -> ScoringReport:
 
 def score_model(
     model: nn.Module,
-    recipe: Recipe,
+    recipe: CompletedRecipe,
     split: CocoSplit,
     device: torch.device,
     progress: Progress,
@@ -162,19 +162,24 @@ def score_model(
     return Scored(ap, results, entries, seconds, eval_ratio(recipe), evals)
 
 
-def eval_ratio(recipe: Recipe) -> float | None:
+def eval_ratio(recipe: CompletedRecipe) -> float | None:
     """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
-    return (recipe.backbone.model_extra or {}).get("eval_ratio")
+    return recipe.backbone.values.get("eval_ratio")
 
 
-def draws_for(recipe: Recipe, evals: int = 1) -> Draws | None:
+def draws_for(recipe: CompletedRecipe, evals: int = 1) -> Draws | None:
     """How the tokens of an image are drawn; None where no evaluation draws any."""
     return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
 
 
-def why_equal(recipe: Recipe) -> str | None:
+def train_ratio(recipe: CompletedRecipe) -> float | None:
+    """Share of the tokens seen in training; None for a backbone that leaves none out."""
+    return recipe.backbone.values.get("train_ratio")
+
+
+def why_equal(recipe: CompletedRecipe) -> str | None:
     """Why all evaluations of an image give the same; None where tokens are drawn at random."""
-    options = recipe.backbone.model_extra or {}
+    options = recipe.backbone.values
     if "eval_ratio" not in options:
         return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
     if options["eval_ratio"] == 1:
@@ -184,7 +189,7 @@ def why_equal(recipe: Recipe) -> str | None:
     return None
 
 
-def refuse_equal_evals(recipe: Recipe, evals: int) -> None:
+def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
     """Several evaluations are of use only where each draws other tokens."""
     reason = why_equal(recipe)
     if evals > 1 and reason is not None:

@@ -42,8 +42,8 @@ from mimdet_cli.jobs.run_folder import (
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.progress import Progress
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.locate import locate
@@ -131,7 +131,7 @@ def train(
 
 
 def _fit(
-    recipe: Recipe,
+    recipe: CompletedRecipe,
     state: TrainState,
     splits: Splits,
     steps: int,
@@ -172,14 +172,14 @@ def _spent_s(journal: Journal, batch: int) -> float:
     return sum(trained) + sum(r["eval_s"] for r in records if r["event"] == "eval")
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
+def _with_absolute_paths(recipe: CompletedRecipe) -> CompletedRecipe:
     """The run folder must find its data from any working folder."""
     given = {key: getattr(recipe.data, key) for key in PATHS}
     absolute = {key: str(Path(p).expanduser().absolute()) for key, p in given.items() if p}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
 
 
-def _read_splits(recipe: Recipe) -> Splits:
+def _read_splits(recipe: CompletedRecipe) -> Splits:
     train_split = read_split(recipe.data, "train", recipe.head.mask)
     if recipe.train.evals == 0:
         return Splits(train_split, None)
@@ -188,7 +188,7 @@ def _read_splits(recipe: Recipe) -> Splits:
     return Splits(train_split, val)
 
 
-def _with_masks_of(split: CocoSplit, recipe: Recipe) -> Recipe:
+def _with_masks_of(split: CocoSplit, recipe: CompletedRecipe) -> CompletedRecipe:
     """The recipe without its mask head where the data have no masks to teach it."""
     head = recipe.head.model_copy(update={"mask": recipe.head.mask and split.has_masks})
     return recipe.model_copy(update={"head": head})
@@ -208,7 +208,7 @@ def _tell_data(splits: Splits, progress: Progress) -> None:
 
 
 def _tell_plan(
-    recipe: Recipe,
+    recipe: CompletedRecipe,
     detector: MaskRCNN,
     steps: int,
     images: int,

@@ -1,24 +1,26 @@
 """A recipe file with its bases and overrides -> one frozen `Recipe` that knows its origins.
 
 Two passes: `read_recipe` merges plain values, `validate` checks them against the schema. The
-options of the backbone are checked later, by `validate_options`, when its class is known.
+options of the backbone are checked later, by `validate_options`, when their class is known.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from backbones.options.base import BackboneOptions
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shipped, shown
+from mimdet_cli.recipe.completed import CompletedBackbone, CompletedRecipe
 from mimdet_cli.recipe.explain import explain
 from mimdet_cli.recipe.overrides import Override, parse_overrides
 from mimdet_cli.recipe.reading import DEFAULT, Origin, RecipeDumper, flatten, read_yaml
-from mimdet_cli.recipe.schema import BackboneSection, Recipe
+from mimdet_cli.recipe.schema import Recipe
 
 LEVELS = 2
 ONE_LINE = 10_000
@@ -50,6 +52,13 @@ class ResolvedRecipe:
     def flat(self) -> dict[str, Any]:
         """Every value by dotted key."""
         return dict(flatten(self.recipe.model_dump(mode="json")))
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(ResolvedRecipe):
+    """A recipe with every option of its backbone, and where each of its values came from."""
+
+    recipe: CompletedRecipe
 
 
 def load_recipe(
@@ -98,8 +107,7 @@ def validate(draft: Draft) -> ResolvedRecipe:
 
 def validate_options(options_class: type[AnyOptions], resolved: ResolvedRecipe) -> AnyOptions:
     """The backbone's options from the recipe's `backbone` section, without its name."""
-    values = resolved.recipe.backbone.model_extra or {}
-    return check_options(options_class, values, resolved.origins)
+    return check_options(options_class, resolved.recipe.backbone.values, resolved.origins)
 
 
 def check_options(
@@ -109,12 +117,13 @@ def check_options(
     return _strictly(options_class, values, origins, prefix="backbone.")
 
 
-def with_options(resolved: ResolvedRecipe, options: BaseModel) -> ResolvedRecipe:
-    """The recipe with every option of its backbone written out."""
-    section = BackboneSection.model_validate(
-        {"name": resolved.recipe.backbone.name, **options.model_dump(mode="json")}
-    )
-    return replace(resolved, recipe=resolved.recipe.model_copy(update={"backbone": section}))
+def with_options(resolved: ResolvedRecipe, options: BackboneOptions) -> Completed:
+    """The recipe with the checked options of its backbone."""
+    recipe = resolved.recipe
+    values = {key: getattr(recipe, key) for key in Recipe.model_fields}
+    section = CompletedBackbone(name=recipe.backbone.name, options=options)
+    full = CompletedRecipe.model_validate({**values, "backbone": section})
+    return Completed(full, resolved.origins, resolved.source)
 
 
 def dump(recipe: Recipe) -> str:

@@ -1,11 +1,12 @@
 """The recipe: every field that a YAML file may set, with its type, range, default and meaning.
 
 The docstring under a field is its help text, its line in the JSON schema and its row in the docs.
-`backbone` stays open here: `build.py` loads the named backbone and validates the rest with the
-backbone's own `Options`, so that a plugin's options are checked exactly as ours.
+`backbone` stays open here: the rest is validated with the named backbone's own `Options`, so that a
+plugin's options are checked exactly as ours; `completed.py` has the recipe that then results.
 """
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +21,11 @@ class BackboneSection(BaseModel):
 
     name: str = "mimdet"
     """Entry-point name of the backbone (`mimdet backbones ls`)."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The options as plain values: those that the recipe sets, before they are checked."""
+        return self.model_extra or {}
 
 
 class Crop(Section):

@@ -40,7 +40,7 @@ def _entry(name: str) -> Entry:
     return Entry(
         recipe=name,
         backbone=recipe.backbone.name,
-        model=(recipe.backbone.model_extra or {}).get("model"),
+        model=recipe.backbone.values.get("model"),
         size=size[1] if size else None,
         box_ap=header.box_ap,
         mask_ap=header.mask_ap,

@@ -50,7 +50,7 @@ def test_resolved_recipe_is_complete_loads_again_and_ends_with_what_is_computed(
     (here / "base_50pct.yaml").write_text(shown)
     again = load_recipe("base_50pct.yaml").recipe
     assert again.train.batch == 16
-    assert again.backbone.model_extra["eval_ratio"] == 1.0
+    assert again.backbone.values["eval_ratio"] == 1.0
     assert mimdet("recipe", "show", "base_50pct.yaml", "--resolved").out == shown
 
 

@@ -202,7 +202,7 @@ def test_a_mae_checkpoint_loads_as_the_released_loader_loads_it(fill, tmp_path):
 @pytest.mark.parametrize(("recipe", "size"), [("base_50pct", "base"), ("large_50pct", "large")])
 def test_learning_rates_and_weight_decay_are_the_released_ones(recipe, size):
     loaded = load_recipe(recipe).recipe
-    options = {k: v for k, v in loaded.backbone.model_extra.items() if k != "norm"}
+    options = {k: v for k, v in loaded.backbone.values.items() if k != "norm"}
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**options))
         detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
@@ -231,7 +231,7 @@ def test_the_schedule_is_the_released_one(recipe, size):
 @pytest.mark.parametrize(("recipe", "size"), [("base_50pct", "base"), ("large_50pct", "large")])
 def test_every_key_of_the_full_size_release_has_its_place(recipe, size):
     shapes = table("mimdet_vitdet/official_state_dict_shapes.json")[f"mimdet_{size}"]
-    options = dict(load_recipe(recipe).recipe.backbone.model_extra)
+    options = dict(load_recipe(recipe).recipe.backbone.values)
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**{**options, "norm": "bn"}))
         detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)

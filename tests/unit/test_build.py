@@ -84,9 +84,9 @@ def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypa
 
 def test_completed_recipe_holds_every_option_of_its_backbone(tiny):
     recipe = tiny_recipe(tiny)
-    assert set(recipe.backbone.model_extra) == set(MIMDet.Options.model_fields)
-    assert recipe.backbone.model_extra["width"] == 32
-    assert recipe.backbone.model_extra["eval_ratio"] == 1.0
+    assert set(recipe.backbone.values) == set(MIMDet.Options.model_fields)
+    assert recipe.backbone.values["width"] == 32
+    assert recipe.backbone.values["eval_ratio"] == 1.0
 
 
 def test_same_seed_draws_the_same_weights(tiny):

@@ -88,14 +88,14 @@ SAMPLED = ["sampling-ratio", "full-set-finetune", "sampling-type", "inference-st
 
 @pytest.mark.parametrize("name", [*SAMPLED, "conv-stem", "decoder-layers", "input-form"])
 def test_tables_with_mask_tokens_fill_with_them(name):
-    fills = {run.recipe.recipe.backbone.model_extra["fill"] for run in plan(name, None).runs}
+    fills = {run.recipe.recipe.backbone.values["fill"] for run in plan(name, None).runs}
     assert fills == {"mask"}
 
 
 def test_each_ratio_is_trained_once_and_evaluated_at_every_ratio_from_its_own():
     ratios = [0.125, 0.25, 0.5, 0.75, 1.0]
     full = plan("sampling-ratio", None)
-    assert [run.recipe.recipe.backbone.model_extra["train_ratio"] for run in full.runs] == ratios
+    assert [run.recipe.recipe.backbone.values["train_ratio"] for run in full.runs] == ratios
     assert [cell.label for cell in full.cells] == [
         f"train_ratio={low:g}, eval_ratio={high:g}"
         for low in ratios

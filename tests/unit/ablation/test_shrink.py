@@ -53,12 +53,12 @@ def test_backbone_of_the_ablation_replaces_that_of_the_base(tmp_path):
     plan = shrunk("interactions", tmp_path)
     backbones = [run.recipe.recipe.backbone for run in plan.runs[:5]]
     assert {one.name for one in backbones} == {"vit_adapter"}
-    assert [one.model_extra["interactions"] for one in backbones] == [0, 1, 2, 4, 6]
-    assert backbones[0].model_extra["width"] < 384
+    assert [one.values["interactions"] for one in backbones] == [0, 1, 2, 4, 6]
+    assert backbones[0].values["width"] < 384
 
 
 def test_base_of_the_same_backbone_stays_as_it_is(tmp_path):
-    options = training(shrunk("decoder-layers", tmp_path), "decoder_layers=4").backbone.model_extra
+    options = training(shrunk("decoder-layers", tmp_path), "decoder_layers=4").backbone.values
     assert (options["width"], options["fill"]) == (192, "mask")
 
 
@@ -86,7 +86,7 @@ def test_what_goes_on_from_something_left_out_is_left_out(write, tmp_path):
 def test_images_fit_the_square_that_a_backbone_pads_to(write, tmp_path):
     name = write("variants: {other: {recipe: vitdet_base_100ep}}")
     recipe = training(make_plan(Request(name, base="demo", out=tmp_path)), "other")
-    square = recipe.backbone.model_extra["square"]
+    square = recipe.backbone.values["square"]
     if square is not None:
         assert (recipe.data.max_side, recipe.data.eval_max_side) == (square, square)
 

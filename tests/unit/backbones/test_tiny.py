@@ -87,7 +87,7 @@ def test_defaults_of_every_backbone_shrink(name):
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in NOT_SHRUNK])
 def test_backbone_of_a_shipped_recipe_shrinks_to_one_of_the_same_kind(recipe):
     section = completed(recipe)
-    options = dict(section.model_extra)
+    options = dict(section.values)
     small = shrunk(section.name, options)
     kept = small.model_dump(mode="json")
     assert {key: kept[key] for key in KEPT[section.name]} == {
@@ -99,7 +99,7 @@ def test_backbone_of_a_shipped_recipe_shrinks_to_one_of_the_same_kind(recipe):
 @pytest.mark.parametrize("recipe", sorted(NOT_SHRUNK))
 def test_mvitv2_has_no_tiny_size(recipe):
     section = completed(recipe)
-    assert shrunk(section.name, section.model_extra) is None
+    assert shrunk(section.name, section.values) is None
 
 
 @pytest.mark.parametrize("family", ["swin", "convnext", "pvt", "resnet"])

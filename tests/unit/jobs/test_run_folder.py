@@ -36,7 +36,7 @@ def test_run_and_checkpoint_folders_are_opened(run, name, folder, step):
     found = open_checkpoint(run / name)
     assert (found.folder.name, found.step) == (folder, step)
     assert [c.name for c in found.categories] == ["circle", "rectangle", "triangle"]
-    assert found.recipe.backbone.model_extra["width"] == 32
+    assert found.recipe.backbone.values["width"] == 32
     assert found.eval_folder == run / "eval" / folder
 
 

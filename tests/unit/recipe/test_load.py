@@ -79,7 +79,7 @@ def test_local_file_wins_over_a_shipped_one(here):
 def test_file_may_extend_a_shipped_recipe_by_name(here):
     write("mine.yaml", "extends: base_25pct\ntrain: {batch: 16}\n")
     resolved = load_recipe("mine.yaml")
-    assert resolved.recipe.backbone.model_extra["train_ratio"] == 0.25
+    assert resolved.recipe.backbone.values["train_ratio"] == 0.25
     assert resolved.recipe.train.batch == 16
 
 
@@ -87,7 +87,7 @@ def test_number_in_exponent_form_is_a_number_without_a_point(here):
     write("mine.yaml", "train: {steps: 5}\noptimizer: {lr: 1e-4}\nbackbone: {norm_eps: 1E-6}\n")
     recipe = load_recipe("mine.yaml").recipe
     assert recipe.optimizer.lr == 1e-4
-    assert recipe.backbone.model_extra == {"norm_eps": 1e-6}
+    assert recipe.backbone.values == {"norm_eps": 1e-6}
 
 
 @pytest.mark.parametrize("name", ["demo", "base_50pct", "large_50pct"])

@@ -28,7 +28,7 @@ def test_batch_must_divide_into_its_parts():
 
 def test_backbone_section_stays_open_for_the_options_of_any_backbone():
     recipe = Recipe.model_validate({"backbone": {"name": "swin", "window": 7}})
-    assert recipe.backbone.model_extra == {"window": 7}
+    assert recipe.backbone.values == {"window": 7}
 
 
 @pytest.mark.parametrize(

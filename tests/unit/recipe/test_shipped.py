@@ -48,7 +48,7 @@ def test_header_states_command_expected_ap_cost_and_source(name):
     ],
 )
 def test_published_recipe_states_the_papers_figures(name, ratio, fill, box_ap, mask_ap):
-    options = load_recipe(name).recipe.backbone.model_extra
+    options = load_recipe(name).recipe.backbone.values
     assert (options["train_ratio"], options["fill"], options["p5"]) == (ratio, fill, "max")
     assert (header(name).box_ap, header(name).mask_ap) == (box_ap, mask_ap)
     row = next(

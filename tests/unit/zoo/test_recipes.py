@@ -66,7 +66,7 @@ def reduced(name):
     kind = recipe.backbone.name
     small = SMALL[kind]
     if kind == "timm_fpn":
-        model = recipe.backbone.model_extra["model"]
+        model = recipe.backbone.values["model"]
         small = small | {"model": next(v for k, v in SMALL_TIMM.items() if model.startswith(k))}
     data = SMALL_DATA if recipe.data.jitter is None else SMALL_DATA | {"jitter.size": 128}
     sections = {"backbone": small, "head": SMALL_HEAD, "data": data}
@@ -95,6 +95,6 @@ def test_one_forward_and_backward_reaches_every_learning_parameter(name):
     assert torch.isfinite(total)
     total.backward()
     missing = [n for n, p in detector.named_parameters() if p.requires_grad and p.grad is None]
-    whole = recipe.backbone.model_extra.get("train_ratio") == 1.0
+    whole = recipe.backbone.values.get("train_ratio") == 1.0
     unused = {"backbone.decoder.mask_token"} if whole else set()  # nothing is left to fill
     assert set(missing) <= unused
