@@ -26,7 +26,20 @@ def backbone_class(name: str) -> type[Backbone]:
         raise PluginError(
             f"the backbone '{name}' {what}", where=f"{claim.value} of {claim.provider}", fix=fix
         )
+    _refuse_other_options(name, found)
     return found
+
+
+def _refuse_other_options(name: str, found: type[Backbone]) -> None:
+    """The class's `Options` have to be those that the group of options names, if it names any."""
+    declared = plugins.options_claim(plugins.find(name))
+    if declared is None or plugins.load_claim(declared) is found.Options:
+        return
+    raise PluginError(
+        f"the backbone '{name}' has other options than its distribution declares.",
+        where=f"{declared.value} of {declared.provider}",
+        fix=f"let the group {plugins.OPTIONS_GROUP} name the class that is its `Options`.",
+    )
 
 
 def breach(found: Any) -> tuple[str, str] | None:

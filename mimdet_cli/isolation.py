@@ -1,8 +1,8 @@
-"""Load a backbone in a process of its own, so that whatever its package does hurts nobody else.
+"""Ask about a backbone in a process of its own, so that what its package does hurts nobody else.
 
-    python -m mimdet_cli.isolation DISTRIBUTION:NAME FILE
+    python -m mimdet_cli.isolation NAME QUESTION ANSWER
 
-is that process; it writes the JSON schema of the backbone's options, or what is wrong, to FILE.
+is that process: it reads the question from one file, and writes the answer into the other.
 """
 
 import json
@@ -10,42 +10,108 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from traceback import format_exception
 from typing import Any
 
 from mimdet_cli import plugins
-from mimdet_cli.errors import MimdetError
+from mimdet_cli.errors import MimdetError, PluginError, RecipeError
 from mimdet_cli.plugins import Claim
+from mimdet_cli.recipe.reading import Origin
 
 TIMEOUT_S = 60.0
+"""Time for one package of a list."""
+LONG_S = 600.0
+"""Time for the package that a user names."""
+KINDS: dict[str, type[MimdetError]] = {kind.__name__: kind for kind in (RecipeError, PluginError)}
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """How loading went: the schema of the options, or what is wrong and where."""
+class Question:
+    """What is asked: the schema of the options and, if there are `values`, whether they are right.
 
-    options: dict[str, Any] | None
-    problem: str = ""
-    where: str = ""
+    `origins` say where the values were set. With `whole` the class is loaded and checked as well,
+    also where the options can be had without it.
+    """
+
+    whole: bool = True
+    values: Mapping[str, Any] | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
-def load_safely(claim: Claim, timeout_s: float = TIMEOUT_S) -> Loaded:
-    """Load one of ours here, a third party's apart."""
-    return _load_here(claim.full) if claim.ours else load_apart(claim, timeout_s)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The schema, and the values with the defaults; or what is wrong.
+
+    `ended` says how the process ended where it gave no answer, `traceback` where an error was
+    raised.
+    """
+
+    schema: dict[str, Any] | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    errors: tuple[MimdetError, ...] = ()
+    traceback: str = ""
+    ended: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in a line; empty where nothing is."""
+        return self.ended or "".join(error.what for error in self.errors[:1])
+
+    @property
+    def where(self) -> str:
+        """The place of what is wrong, where there is one."""
+        return "".join(error.where for error in self.errors[:1])
+
+    def checked(self, claim: Claim) -> "Answer":
+        """This answer; raises what is wrong with the backbone of `claim` or with the values."""
+        if self.ended:
+            raise plugins.not_loaded(claim, self.ended, f"{claim.value} of {claim.provider}")
+        if self.errors:
+            error = MimdetError.joined(self.errors)
+            error.add_note(self.traceback)
+            raise error
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """What the other process writes."""
+        told = [
+            {"kind": type(one).__name__, "what": one.what, "where": one.where, "fix": one.fix}
+            for one in self.errors
+        ]
+        return {**asdict(self), "errors": told}
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> "Answer":
+        """What it has written, read."""
+        errors = (
+            KINDS.get(one["kind"], MimdetError)(one["what"], where=one["where"], fix=one["fix"])
+            for one in written["errors"]
+        )
+        return cls(**{**written, "errors": tuple(errors)})
 
 
-def load_apart(claim: Claim, timeout_s: float) -> Loaded:
-    """Load `claim` in another process, which is ended after `timeout_s`.
+def ask(name: str, question: Question, timeout_s: float = LONG_S) -> Answer:
+    """The answer about the backbone `name`: one of ours is asked here, a third party's apart."""
+    return (
+        _here(name, question) if plugins.find(name).ours else ask_apart(name, question, timeout_s)
+    )
+
+
+def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
+    """The answer of another process, which is ended after `timeout_s`.
 
     What the package prints is dropped. The process is given this one's import path, and leads a
     group of its own, so that what it may have started ends with it.
     """
     with TemporaryDirectory(prefix="mimdet-") as folder:
-        file = Path(folder) / "loaded.json"
+        asked, answered = Path(folder) / "question.json", Path(folder) / "answer.json"
+        asked.write_text(json.dumps(asdict(question)), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mimdet_cli.isolation", claim.full, str(file)],
+            [sys.executable, "-P", "-m", "mimdet_cli.isolation", name, str(asked), str(answered)],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path),
@@ -58,12 +124,12 @@ def load_apart(claim: Claim, timeout_s: float) -> Loaded:
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            return Loaded(None, f"its import took longer than {timeout_s:g} s")
+            return Answer(ended=f"its import took longer than {timeout_s:g} s")
         finally:
             _end(process)
-        if not file.is_file():
-            return Loaded(None, f"its import ended the process: {_ending(code)}")
-        return Loaded(**json.loads(file.read_text(encoding="utf-8")))
+        if not answered.is_file():
+            return Answer(ended=f"its import ended the process: {_ending(code)}")
+        return Answer.from_json(json.loads(answered.read_text(encoding="utf-8")))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -79,15 +145,36 @@ def _ending(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _load_here(name: str) -> Loaded:
-    try:
-        plugins.load(name)  # before torch is, so that what fails early fails fast
-        from mimdet_cli.backbone_class import backbone_class
+def _here(name: str, question: Question) -> Answer:
+    from mimdet_cli.backbone_options import options_class
+    from mimdet_cli.recipe.load import check_options
 
-        return Loaded(backbone_class(name).Options.model_json_schema())
+    try:
+        kind = options_class(name, whole=question.whole)
+        schema = kind.model_json_schema()
+        if question.values is None:
+            return Answer(schema)
+        options = check_options(kind, question.values, question.origins)
+        return Answer(schema, options.model_dump(mode="json"))
     except MimdetError as error:
-        return Loaded(None, error.what, error.where)
+        return Answer(errors=tuple(error.each()), traceback="".join(format_exception(error)))
+
+
+def _answer(name: str, asked: dict[str, Any]) -> Answer:
+    """Answer in a process of its own, whatever the package's code may raise."""
+    origins = {key: Origin(**origin) for key, origin in asked["origins"].items()}
+    try:
+        return _here(name, Question(asked["whole"], asked["values"], origins))
+    except Exception as error:
+        claim = plugins.find(name)
+        known = plugins.blame(error) or PluginError(
+            f"the backbone '{claim.name}' failed: {plugins.reason(error)}",
+            where=f"{claim.value} of {claim.provider}",
+        )
+        return Answer(errors=(known,), traceback="".join(format_exception(error)))
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(asdict(_load_here(sys.argv[1]))), encoding="utf-8")
+    _name, _asked, _answered = sys.argv[1:]
+    _found = _answer(_name, json.loads(Path(_asked).read_text(encoding="utf-8")))
+    Path(_answered).write_text(json.dumps(_found.to_json()), encoding="utf-8")

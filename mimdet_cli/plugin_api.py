@@ -19,25 +19,32 @@ each promise a test of its own:
 `CONTRACT_VERSION` is the version of all of this: of the base class, of what the head and the
 optimizer read off it, and of the names below. It rises when a backbone that kept its promises no
 longer would; names may be added without that. A backbone of another version is refused by name.
+
+A module that takes no more than `BackboneOptions` and `Norm` from here loads without torch. Options
+in such a module may be declared too, so that recipes are checked and shown in a moment:
+
+    [project.entry-points."mimdet.options"]
+    my-backbone = "my_package.options:MyOptions"
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from backbones.contract import (
-    CONTRACT_VERSION,
-    Backbone,
-    Level,
-    Padding,
-    ParameterRule,
-    Rate,
-)
-from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
-from backbones.layers.fpn import FPN
-from backbones.layers.simple_pyramid import SimplePyramid
 from backbones.options.base import BackboneOptions, Norm, TokenSampling
 
 if TYPE_CHECKING:
+    from backbones.contract import (
+        CONTRACT_VERSION,
+        Backbone,
+        Level,
+        Padding,
+        ParameterRule,
+        Rate,
+    )
+    from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
+    from backbones.layers.fpn import FPN
+    from backbones.layers.simple_pyramid import SimplePyramid
     from mimdet_cli.conformance.promise import Promise
     from mimdet_cli.conformance.report import Report
 
@@ -62,6 +69,23 @@ __all__ = [
     "promises",
 ]
 
+WITH_TORCH = {
+    "backbones.contract": (
+        "CONTRACT_VERSION", "Backbone", "Level", "Padding", "ParameterRule", "Rate",
+    ),
+    "backbones.key_maps.rename": ("Drop", "KeyMap", "Rule", "Stack", "Trim"),
+    "backbones.layers.fpn": ("FPN",),
+    "backbones.layers.simple_pyramid": ("SimplePyramid",),
+}  # fmt: skip
+"""Names by the module that has them, each of which loads torch and is imported on use."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in WITH_TORCH.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 def promises() -> "tuple[Promise, ...]":
     """What every backbone promises; `promise.check(MyBackbone)` raises AssertionError if it breaks.
@@ -73,7 +97,7 @@ def promises() -> "tuple[Promise, ...]":
     return PROMISES
 
 
-def check_backbone(kind: type[Backbone], options: Mapping[str, Any] | None = None) -> "Report":
+def check_backbone(kind: "type[Backbone]", options: Mapping[str, Any] | None = None) -> "Report":
     """All promises at once: the report has `kept`, `broken`, `lines()` and `to_json()`.
 
     `options` stand above those of `kind.tiny`; RecipeError if they are wrong.

@@ -23,6 +23,8 @@ from mimdet_cli.console import Console
 from mimdet_cli.errors import PluginError
 
 GROUP = "mimdet.backbones"
+OPTIONS_GROUP = "mimdet.options"
+"""Optional: the `Options` of a backbone of the same name, where they load without torch."""
 SWITCH = "MIMDET_PLUGINS"
 OURS = "mimdet"
 LONGEST_REASON = 300
@@ -50,6 +52,11 @@ class Claim:
     def full(self) -> str:
         """The name that no other distribution can claim."""
         return f"{canonical(self.distribution)}:{self.name}"
+
+    @property
+    def module(self) -> str:
+        """The module that has to be imported for it."""
+        return self.value.partition(":")[0].strip()
 
     @property
     def provider(self) -> str:
@@ -91,13 +98,13 @@ def only_ours(wanted: bool) -> Iterator[None]:
             os.environ[SWITCH] = before
 
 
-def claims() -> list[Claim]:
+def claims(group: str = GROUP) -> list[Claim]:
     """Every declared backbone, ours first; a distribution that lies on the path twice counts once.
 
     Of such copies the first on the path is asked, which is the one that `import` takes.
     """
     found: dict[str, Claim] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=group):
         if entry.dist is not None:
             claim = Claim(entry.name, entry.dist.name, entry.dist.version, entry.value)
             found.setdefault(claim.full, claim)
@@ -146,36 +153,60 @@ def find(name: str) -> Claim:
     return usable[0]
 
 
-def load(name: str) -> Any:
-    """The object behind a name; this imports its package."""
+def chosen(name: str) -> Claim:
+    """The claim that `name` means; those of others to a name of ours are warned of."""
     claim = find(name)
     if claim.ours and ":" not in name:
         for other in rivals(claim):
             _warn_once(hidden(other))
-    return load_claim(claim)
+    return claim
+
+
+def load(name: str) -> Any:
+    """The object behind a name; this imports its package."""
+    return load_claim(chosen(name))
+
+
+def options_claim(claim: Claim) -> Claim | None:
+    """What the distribution of `claim` declares as that backbone's options, if it does."""
+    return next((one for one in claims(OPTIONS_GROUP) if one.full == claim.full), None)
 
 
 def load_claim(claim: Claim) -> Any:
     """The object behind a claim; this imports its package. A slow import is told of."""
-    module = claim.value.partition(":")[0].strip()
-    told = f"still importing {module} of {claim.provider}, after {PATIENCE_S:.0f} s"
-    timer = Timer(PATIENCE_S, lambda: Console().say(told))
     if not claim.ours:
-        _imported[module.partition(".")[0]] = claim
-        timer.daemon = True
-        timer.start()
+        _imported[claim.module.partition(".")[0]] = claim
     try:
-        return EntryPoint(claim.name, claim.value, GROUP).load()
+        with patience(claim):
+            return EntryPoint(claim.name, claim.value, GROUP).load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also SystemExit, and pytest's Skipped
-        raise PluginError(
-            f"the backbone '{claim.name}' cannot be loaded: {reason(error)}",
-            where=f"{_place(error, claim)} of {claim.provider}",
-            fix="repair or uninstall that distribution; `--traceback` shows where it fails.",
-        ) from error
+        where = f"{_place(error, claim)} of {claim.provider}"
+        raise not_loaded(claim, reason(error), where) from error
+
+
+@contextmanager
+def patience(claim: Claim) -> Iterator[None]:
+    """Say that a third party's package is still being imported, if it takes long."""
+    told = f"still importing {claim.module} of {claim.provider}, after {PATIENCE_S:.0f} s"
+    timer = Timer(PATIENCE_S, lambda: Console().say(told))
+    timer.daemon = True
+    if not claim.ours:
+        timer.start()
+    try:
+        yield
     finally:
         timer.cancel()
+
+
+def not_loaded(claim: Claim, why: str, where: str) -> PluginError:
+    """A claimed backbone that cannot be had."""
+    return PluginError(
+        f"the backbone '{claim.name}' cannot be loaded: {why}",
+        where=where,
+        fix="repair or uninstall that distribution; `--traceback` shows where it fails.",
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -243,7 +274,7 @@ def _place(error: BaseException, claim: Claim) -> str:
     """The last line of the claimed package that the error passed; else what it declares."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno},"
-    top = claim.value.partition(":")[0].strip().partition(".")[0]
+    top = claim.module.partition(".")[0]
     lines = zip(_modules(error.__traceback__), extract_tb(error.__traceback__), strict=True)
     own = [f"{line.filename}, line {line.lineno}," for module, line in lines if module == top]
     return own[-1] if own else claim.value

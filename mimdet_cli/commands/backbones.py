@@ -10,6 +10,7 @@ import typer
 from mimdet_cli import isolation, plugins
 from mimdet_cli.commands.options import MARKUP, JsonOption, examples
 from mimdet_cli.console import Console
+from mimdet_cli.isolation import Question
 from mimdet_cli.plugins import Claim
 
 app = typer.Typer(
@@ -139,9 +140,9 @@ def _row(claim: Claim, timeout_s: float | None) -> Row:
         return Row(*told, "switched off")
     if timeout_s is None:
         return Row(*told, "listed")
-    loaded = isolation.load_safely(claim, timeout_s)
-    if loaded.options is None:
-        return Row(*told, "broken", loaded.problem, loaded.where or None)
+    answer = isolation.ask(claim.full, Question(), timeout_s)
+    if answer.problem:
+        return Row(*told, "broken", answer.problem, answer.where or None)
     return Row(*told, "loads")
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mimdet_cli import __version__, isolation, plugins
+from mimdet_cli import __version__, backbone_options, isolation, plugins
+from mimdet_cli.backbone_options import complete
 from mimdet_cli.commands.options import (
     MARKUP,
     JsonOption,
@@ -19,12 +20,13 @@ from mimdet_cli.console import Console, align
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.files import write_text
+from mimdet_cli.isolation import Question
 from mimdet_cli.recipe import catalog
 from mimdet_cli.recipe.backbone_schema import add_backbones
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
-    check_options,
     dump,
     load_recipe,
     read_recipe,
@@ -91,11 +93,7 @@ def show(
     if not (resolved or origin or overrides or as_json):
         console.result(catalog.find_recipe(name).read_text(encoding="utf-8").rstrip("\n"))
         return
-    partial = load_recipe(name, overrides or [])
-
-    from mimdet_cli.build import complete
-
-    full = complete(partial)
+    full = complete(load_recipe(name, overrides or []))
     if as_json:
         console.result(_with_origins(full) if origin else full.recipe.model_dump(mode="json"))
     elif origin:
@@ -175,9 +173,7 @@ def schema(
         raise RecipeError("--all and --backbone exclude each other.", fix="give one of them.")
     document = Recipe.model_json_schema()
     if backbone is not None:
-        from mimdet_cli.backbone_class import backbone_class
-
-        add_backbones(document, {backbone: backbone_class(backbone).Options.model_json_schema()})
+        add_backbones(document, {backbone: backbone_options.schema(backbone)})
     if every:
         add_backbones(document, _installed_options())
     Console().result(document)
@@ -189,11 +185,11 @@ def _installed_options() -> dict[str, dict[str, Any]]:
     for claim in plugins.claims():
         if not claim.allowed:
             continue
-        loaded = isolation.load_safely(claim)
-        if loaded.options is None:
-            Console().warn(f"{claim.full} is left out: {loaded.problem}")
+        answer = isolation.ask(claim.full, Question(whole=False), isolation.TIMEOUT_S)
+        if answer.schema is None:
+            Console().warn(f"{claim.full} is left out: {answer.problem}")
         else:
-            found[plugins.written(claim)] = loaded.options
+            found[plugins.written(claim)] = answer.schema
     return found
 
 
@@ -214,10 +210,8 @@ def _backbone_error(draft: Draft) -> MimdetError | None:
     name = options.pop("name", "mimdet")
     if not isinstance(name, str):
         return None
-    from mimdet_cli.backbone_class import backbone_class
-
     try:
-        check_options(backbone_class(name).Options, options, draft.origins)
+        backbone_options.check(name, options, draft.origins, whole=True)
     except MimdetError as error:
         return error
     return None
@@ -237,7 +231,7 @@ def _origin_lines(resolved: ResolvedRecipe) -> list[str]:
     return align(rows)
 
 
-def _computed(recipe: Recipe) -> str:
+def _computed(recipe: CompletedRecipe) -> str:
     """What follows from the values, as a YAML comment."""
     train, optimizer = recipe.train, recipe.optimizer
     lines = [

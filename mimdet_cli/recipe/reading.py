@@ -6,6 +6,7 @@ Only data: names, numbers, lists and sections. Aliases, tags and repeated keys a
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,14 @@ RecipeDumper.add_representer(
 
 def read_yaml(path: Path, shown: str) -> Document:
     """Values and origins of a YAML file; `shown` is its name in messages."""
-    loader = RecipeLoader(_text(path, shown))
+    document = _parsed(_text(path, shown), shown)
+    return Document(dict(document.values), dict(document.origins))
+
+
+@cache
+def _parsed(text: str, shown: str) -> Document:
+    """The document of a text; many recipes share their bases."""
+    loader = RecipeLoader(text)
     try:
         root = loader.get_single_node()
         _refuse_bad_nodes(root, shown)

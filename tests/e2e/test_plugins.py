@@ -142,6 +142,20 @@ def test_broken_plugin_fails_the_command_that_names_it_with_code_5(
         assert where == f"  at:  {file}{place} {distribution} 1.0"
 
 
+@pytest.mark.parametrize(("name", "end"), [("crashes", "SIGSEGV"), ("leaves", "exit code 0")])
+def test_plugin_that_ends_its_process_does_not_end_the_command(
+    mimdet, on_path, tmp_path, name, end
+):
+    on_path("bad")
+    outcome = mimdet("recipe", "check", recipe_of(tmp_path, name))
+    assert (outcome.code, outcome.out) == (5, "")
+    assert outcome.err == (
+        f"error: the backbone '{name}' cannot be loaded: its import ended the process: {end}\n"
+        f"  at:  mimdet_{name}:Theirs of mimdet-{name} 1.0\n"
+        "  fix: repair or uninstall that distribution; `--traceback` shows where it fails.\n"
+    )
+
+
 def test_listing_loads_each_apart_and_shows_broken_ones_as_broken(sites):
     done = subprocess.run(
         [sys.executable, "-m", "mimdet_cli", "backbones", "ls", "--load", "--json"],

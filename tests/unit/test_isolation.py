@@ -8,7 +8,7 @@ import pytest
 from installing import install
 
 from mimdet_cli import plugins
-from mimdet_cli.isolation import load_apart
+from mimdet_cli.isolation import Question, ask_apart
 
 SPAWNS = """\
 import subprocess, sys, time
@@ -28,8 +28,8 @@ def site(tmp_path, monkeypatch):
 
 def test_process_that_an_import_started_ends_with_it(site):
     install(site, "spawns", "spawns = spawns_module:X", SPAWNS)
-    loaded = load_apart(plugins.find("spawns"), timeout_s=10)
-    assert loaded.problem == "its import took longer than 10 s"
+    answer = ask_apart("spawns", Question(), timeout_s=10)
+    assert answer.problem == "its import took longer than 10 s"
     pid = int((site / "pid").read_text())
     for _ in range(100):
         if not alive(pid):
@@ -58,7 +58,7 @@ def alive(pid: int) -> bool:
 )
 def test_whatever_an_import_does_becomes_a_reason(site, capfd, source, problem):
     install(site, "odd", "odd = odd_module:X", source)
-    loaded = load_apart(plugins.find("odd"), timeout_s=60)
-    assert loaded.options is None
-    assert problem in loaded.problem
+    answer = ask_apart("odd", Question(), timeout_s=60)
+    assert answer.schema is None
+    assert problem in answer.problem
     assert capfd.readouterr() == ("", "")
