@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from backbones.contract import Backbone, Level, Padding
+from backbones.options.base import for_one_process
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.backbone_class import backbone_class as backbone_class
@@ -38,17 +39,15 @@ def complete(resolved: ResolvedRecipe) -> Completed:
 def build_detector(recipe: CompletedRecipe, classes: int, world: int = 1) -> MaskRCNN:
     """The detector of a completed recipe, with weights drawn from its seed.
 
-    One process has no one to share batch statistics with: "syncbn" is then plain "bn", which has
-    the same parameters.
+    `world` is the number of processes; in one alone "syncbn" is plain "bn".
     """
-    head = recipe.head
-    chosen = dict(recipe.backbone.values)
+    head, options = recipe.head, recipe.backbone.options
     if world == 1:
-        head = head.model_copy(update={"norm": _alone(head.norm)})
-        chosen = {key: _alone(value) if key == "norm" else value for key, value in chosen.items()}
+        head, options = for_one_process(head), for_one_process(options)
     kind = backbone_class(recipe.backbone.name)
+    assert isinstance(options, kind.Options)
     seed_weights(recipe.seed)
-    backbone = kind(kind.Options.model_validate(chosen))
+    backbone = kind(options)
     _refuse_unfinished(backbone, recipe.backbone.name)
     refuse_large_images(recipe, backbone.padding)
     detector = MaskRCNN(
@@ -104,10 +103,6 @@ def refuse_large_images(recipe: CompletedRecipe, padding: Padding) -> None:
     ]
     if errors:
         raise RecipeError.joined(errors)
-
-
-def _alone(norm: str) -> str:
-    return "bn" if norm == "syncbn" else norm
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -20,7 +20,10 @@ each promise a test of its own:
 optimizer read off it, and of the names below. It rises when a backbone that kept its promises no
 longer would; names may be added without that. A backbone of another version is refused by name.
 
-A module that takes no more than `BackboneOptions` and `Norm` from here loads without torch. Options
+An option that may be "syncbn" is a `Norm`, or `Annotated[Literal[...], NORM_NAME]` where fewer
+names are allowed: in a single process it is then "bn", whatever the option is called.
+
+A module that takes no more than `BackboneOptions` and these from here loads without torch. Options
 in such a module may be declared too, so that recipes are checked and shown in a moment:
 
     [project.entry-points."mimdet.options"]
@@ -31,7 +34,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from backbones.options.base import BackboneOptions, Norm, TokenSampling
+from backbones.options.base import NORM_NAME, BackboneOptions, Norm, TokenSampling
 
 if TYPE_CHECKING:
     from backbones.contract import (
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTRACT_VERSION",
     "FPN",
+    "NORM_NAME",
     "Backbone",
     "BackboneOptions",
     "Drop",

@@ -3,15 +3,23 @@
 Nothing here or in the modules beside it imports torch, so that a recipe is checked in a moment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Norm = Literal["bn", "syncbn", "ln", "gn", "none"]
+
+
+class NormName:
+    """Marks a type whose values are names of normalisations, whatever the option is called."""
+
+
+NORM_NAME: Final = NormName()
+Norm = Annotated[Literal["bn", "syncbn", "ln", "gn", "none"], NORM_NAME]
 """Normalisation of convolution maps; `backbones.layers.norm` has the modules."""
 
 
@@ -45,3 +53,33 @@ class BackboneOptions(Section):
     def token_sampling(self) -> TokenSampling | None:
         """What share of the tokens is seen; None for a backbone that always sees all of them."""
         return None
+
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+def for_one_process(options: AnyModel) -> AnyModel:
+    """The options with "bn" in place of "syncbn" wherever a `Norm` says so, in sections too.
+
+    One process has no one to share batch statistics with; the parameters are the same.
+    """
+    changed: dict[str, Any] = {}
+    for key, field in type(options).model_fields.items():
+        is_norm = NORM_NAME in field.metadata or _has_norms(field.annotation)
+        changed[key] = _alone(getattr(options, key), is_norm)
+    return options.model_copy(update=changed)
+
+
+def _has_norms(hint: Any) -> bool:
+    """Whether a type, or one inside it, is marked."""
+    return hint is NORM_NAME or any(_has_norms(part) for part in get_args(hint))
+
+
+def _alone(value: Any, is_norm: bool) -> Any:
+    if isinstance(value, BaseModel):
+        return for_one_process(value)
+    if isinstance(value, Mapping):
+        return {key: _alone(one, is_norm) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_alone(one, is_norm) for one in value)
+    return "bn" if is_norm and value == "syncbn" else value

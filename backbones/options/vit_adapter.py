@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from backbones.options.base import BackboneOptions, Norm
+from backbones.options.base import NORM_NAME, BackboneOptions, Norm
 from backbones.options.transformer import unfit_blocks, unfit_heads
 
 EncoderName = Literal["vit", "beit", "uni_perceiver"]
@@ -14,7 +14,7 @@ AttentionName = Literal["deformable", "global", "cswin", "pale"]
 Part = Literal["spm", "injector", "extractor"]
 """The adapter up to this part (Table 6)."""
 NeckName = Literal["fpn", "conv"]
-BatchNorm = Literal["bn", "syncbn"]
+BatchNorm = Annotated[Literal["bn", "syncbn"], NORM_NAME]
 
 
 class ViTAdapterOptions(BackboneOptions):

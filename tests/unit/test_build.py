@@ -1,6 +1,7 @@
 """The composition root: names become objects, and what does not fit is explained."""
 
 from types import SimpleNamespace
+from typing import Annotated, Literal
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 
 from backbones.contract import Backbone
 from backbones.mimdet import MIMDet
+from backbones.options.base import Section, for_one_process
+from backbones.options.vit_adapter import ViTAdapterOptions
 from mimdet_cli import build
 from mimdet_cli.build import (
     backbone_class,
@@ -21,6 +24,7 @@ from mimdet_cli.build import (
     usable_precision,
 )
 from mimdet_cli.errors import DataError, PluginError, RecipeError, ResourceError
+from mimdet_cli.plugin_api import NORM_NAME, Norm
 from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.recipe.schema import Data, Recipe, Train
 
@@ -109,6 +113,61 @@ def test_synchronised_norm_is_a_plain_one_where_there_is_one_process(tiny):
     assert kinds(shared) == {nn.SyncBatchNorm}
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (alone, shared)]
     assert shapes[0] == shapes[1]
+
+
+class Inner(Section):
+    """A section inside a plugin's options."""
+
+    norm: Norm = "syncbn"
+    """A nested one."""
+
+
+class PluginOptions(MIMDet.Options):
+    """Options as a plugin may have them."""
+
+    fpn_norm: Norm = "syncbn"
+    """Another name."""
+    neck_norm: Norm | None = "syncbn"
+    """One that may be absent."""
+    stage_norms: tuple[Norm, ...] = ("syncbn", "ln")
+    """Several."""
+    few: Annotated[Literal["bn", "syncbn"], NORM_NAME] = "syncbn"
+    """Fewer names."""
+    inner: Inner = Inner()
+    """A section."""
+    word: str = "syncbn"
+    """Text that is no normalisation."""
+
+
+class Plugin(MIMDet):
+    """Keeps what it is built from."""
+
+    Options = PluginOptions
+
+
+def test_synchronised_norm_is_plain_wherever_an_option_is_a_norm(tiny, monkeypatch):
+    monkeypatch.setattr(build.plugins, "load", lambda name: Plugin)
+    monkeypatch.setattr(build.plugins, "options_claim", lambda claim: None)
+    recipe = tiny_recipe(tiny, "backbone.norm=syncbn")
+    keys = ("norm", *PluginOptions.model_fields.keys() - MIMDet.Options.model_fields.keys())
+    alone, shared = (
+        build_detector(recipe, 3, world=world).backbone.options.model_dump(include=set(keys))
+        for world in (1, 2)
+    )
+    assert alone == {
+        "norm": "bn", "fpn_norm": "bn", "neck_norm": "bn", "stage_norms": ("bn", "ln"),
+        "few": "bn", "inner": {"norm": "bn"}, "word": "syncbn",
+    }  # fmt: skip
+    assert shared == {
+        "norm": "syncbn", "fpn_norm": "syncbn", "neck_norm": "syncbn",
+        "stage_norms": ("syncbn", "ln"), "few": "syncbn", "inner": {"norm": "syncbn"},
+        "word": "syncbn",
+    }  # fmt: skip
+
+
+def test_both_norms_of_the_adapter_are_plain_in_one_process():
+    given = ViTAdapterOptions(norm="syncbn", fpn_norm="syncbn")
+    assert for_one_process(given) == ViTAdapterOptions(norm="bn", fpn_norm="bn")
 
 
 def test_state_and_step_carry_the_scaled_learning_rate(tiny):

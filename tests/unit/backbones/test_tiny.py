@@ -16,8 +16,8 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.build import backbone_class, build_detector, complete
 from mimdet_cli.recipe.catalog import shipped_names
+from mimdet_cli.recipe.completed import CompletedBackbone
 from mimdet_cli.recipe.load import load_recipe
-from mimdet_cli.recipe.schema import BackboneSection
 
 BACKBONES = sorted(
     entry.name for entry in entry_points(group=plugins.GROUP) if entry.dist.name == "mimdet"
@@ -51,14 +51,14 @@ def shrunk(name: str, options: Mapping[str, Any]) -> BackboneOptions | None:
 
 
 @cache
-def completed(name: str) -> BackboneSection:
+def completed(name: str) -> CompletedBackbone:
     return complete(load_recipe(name)).recipe.backbone
 
 
 def detector_on(name: str, options: BackboneOptions) -> MaskRCNN:
     """The demo's detector on that backbone, for images of at most 128 pixels."""
-    section = BackboneSection.model_validate({"name": name, **options.model_dump(mode="json")})
-    demo = load_recipe("demo", ["data.max_side=128", "data.eval_max_side=128"]).recipe
+    section = CompletedBackbone(name=name, options=options)
+    demo = complete(load_recipe("demo", ["data.max_side=128", "data.eval_max_side=128"])).recipe
     return build_detector(demo.model_copy(update={"backbone": section}), classes=3)
 
 
