@@ -9,6 +9,7 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.jobs.profiling import PHOTOGRAPH
+from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import count_macs
 from mimdet_cli.measure.parameters import count_parameters
 from mimdet_cli.recipe.completed import CompletedRecipe
@@ -41,11 +42,9 @@ def count(recipe: CompletedRecipe, classes: int) -> Counts:
 
 def training_gmacs(recipe: CompletedRecipe, classes: int) -> float | None:
     """10^9 multiply-accumulates of one training image of the mean size, forwards."""
-    section = recipe.backbone
-    if "train_ratio" in section.values:
-        seen = {"eval_ratio": section.values["train_ratio"]}
-        section = section.model_copy(update={"options": section.options.model_copy(update=seen)})
-    detector = _shapes(recipe.model_copy(update={"backbone": section}), classes)
+    declared = sampling_of(recipe)
+    seen = recipe if declared is None else at_ratio(recipe, declared.train_ratio)
+    detector = _shapes(seen, classes)
     regions = recipe.head.roi_batch
     try:
         macs = count_macs(detector, _training_size(recipe), regions, regions // POSITIVE)

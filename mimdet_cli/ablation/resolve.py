@@ -19,7 +19,7 @@ from mimdet_cli.ablation.read import Source
 from mimdet_cli.ablation.shrink import LeftOut, Start
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import MimdetError, RecipeError
-from mimdet_cli.jobs.scoring import why_equal
+from mimdet_cli.jobs.token_sampling import sampling_of, why_equal
 from mimdet_cli.recipe.catalog import find_recipe
 from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
 from mimdet_cli.recipe.overrides import Override
@@ -116,13 +116,16 @@ class Resolver:
         return {key: value for key, value in after.items() if before.get(key) != value}
 
     def _refuse_equal_evals(self, changed: Completed, evaluation: Evaluation) -> None:
-        reason = why_equal(changed.recipe)
+        reason, declared = why_equal(changed.recipe), sampling_of(changed.recipe)
         if reason is not None:
+            other = ""
+            if declared is not None and declared.eval_ratio == 1:
+                other = f", or set backbone.{declared.eval_option} below 1 beside it"
             origin = self.source.origin("evaluate", "variants", evaluation.label, "evals")
             raise RecipeError(
                 f"{evaluation.evals} evaluations would all be the same: {reason}.",
                 where=str(origin),
-                fix="leave `evals` out, or set backbone.eval_ratio below 1 beside it.",
+                fix=f"leave `evals` out{other}.",
             )
 
     def _check_base(self) -> None:

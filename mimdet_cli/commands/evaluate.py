@@ -1,6 +1,6 @@
 """`mimdet eval`: box and mask AP of a run, or of anybody's results file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +23,6 @@ EPILOG = examples(
     "mimdet eval results.json --annotations shapes/annotations/instances_val.json",
 )
 
-RATIO = "backbone.eval_ratio"
-
 
 def evaluate(
     target: Annotated[
@@ -45,7 +43,7 @@ def evaluate(
             metavar="R",
             min=0,
             max=1,
-            help="Share of the tokens that the backbone sees (sets backbone.eval_ratio).",
+            help="Share of the tokens that the backbone sees.",
         ),
     ] = None,
     evals: Annotated[
@@ -75,7 +73,6 @@ def evaluate(
         _refuse({**given, "--set": overrides, "--device": device}, "a results file")
     else:
         _refuse({"--annotations": annotations}, "a run")
-        _refuse_twice(ratio, overrides or [])
     if is_file and annotations is None:
         raise RecipeError(
             "a results file needs the annotations that it belongs to.",
@@ -109,13 +106,4 @@ def _refuse(options: Mapping[str, object], kind: str) -> None:
         raise RecipeError(
             f"{' and '.join(given)} cannot be used with {kind}.",
             fix="leave out what does not apply; see `mimdet eval --help`.",
-        )
-
-
-def _refuse_twice(ratio: float | None, overrides: Sequence[str]) -> None:
-    again = [text for text in overrides if text.partition("=")[0].strip() == RATIO]
-    if ratio is not None and again:
-        raise RecipeError(
-            f"--ratio {ratio:g} and --set {again[0]} both set '{RATIO}'.",
-            fix="leave out one of them.",
         )

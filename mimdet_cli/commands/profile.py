@@ -52,17 +52,22 @@ def profile(
 ) -> None:
     """Measure parameters, multiply-accumulates, latency and memory of a recipe's detector."""
     shape = None if size is None else height_and_width(size)
-    sets = list(overrides or [])
+    sets = overrides or []
     if ratio is not None:
         _refuse_share(ratio)
-        sets += [f"backbone.{key}={ratio}" for key in ("eval_ratio", "train_ratio")]
     resolved = load_recipe(recipe, sets, data=data)
 
     from mimdet_cli.jobs.profiling import profile as run_profile
 
     console = Console()
     report = run_profile(
-        resolved, size=shape, ratio=ratio, classes=classes, device=device, progress=console
+        resolved,
+        size=shape,
+        ratio=ratio,
+        overrides=sets,
+        classes=classes,
+        device=device,
+        progress=console,
     )
     console.result(report.to_json() if as_json else report.lines())
 

@@ -20,7 +20,7 @@ from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
-from mimdet_cli.jobs.scoring import draws_for
+from mimdet_cli.jobs.token_sampling import draws_for
 from mimdet_cli.recipe.completed import CompletedRecipe
 
 ImageLike = Image.Image | Pixels | Tensor | str | Path

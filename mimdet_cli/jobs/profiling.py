@@ -5,7 +5,7 @@ which is arranged (see `measure.speed`). One image is measured, with the recipe'
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,7 +13,6 @@ import torch
 from backbones.contract import Padding
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import (
-    backbone_class,
     build_detector,
     build_state,
     build_step,
@@ -27,7 +26,7 @@ from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
 from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
-from mimdet_cli.jobs.scoring import eval_ratio, train_ratio
+from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import Macs, count_macs
 from mimdet_cli.measure.memory import GB, free_bytes, meter, unmeasurable
 from mimdet_cli.measure.parameters import count_parameters
@@ -52,18 +51,20 @@ def profile(
     *,
     size: Size | None,
     ratio: float | None,
+    overrides: Sequence[str] = (),
     classes: int | None,
     device: str | None,
     progress: Progress,
 ) -> ProfileReport:
     """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
 
-    `ratio` is what the recipe has been given as the share of tokens, if anything. The classes are
-    those of the recipe's data, or COCO's 80 without any, unless `classes` says how many.
+    `ratio` is the share of tokens in evaluation and training, the recipe's if None; `overrides` are
+    those that the recipe was given, none of which may set the share too. The classes are those of
+    the recipe's data, or COCO's 80 without any, unless `classes` says how many.
     """
-    if ratio is not None:
-        _refuse_ratio(resolved.recipe.backbone.name)
     recipe = complete(resolved).recipe
+    if ratio is not None:
+        recipe = at_ratio(recipe, ratio, training=True, overrides=overrides)
     chosen = choose_device(device)
     classes = classes or _classes(recipe)
     usual = EvalTransform(recipe.data).shape(*PHOTOGRAPH)
@@ -94,15 +95,6 @@ def profile(
     return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))
 
 
-def _refuse_ratio(backbone: str) -> None:
-    if "eval_ratio" not in backbone_class(backbone).Options.model_fields:
-        raise RecipeError(
-            f"the backbone '{backbone}' sees every token; it has no ratio.",
-            where="--ratio",
-            fix="leave --ratio out.",
-        )
-
-
 def _classes(recipe: CompletedRecipe) -> int:
     data = recipe.data
     if data.root is None and data.val_annotations is None:
@@ -125,14 +117,15 @@ def _setting(recipe: CompletedRecipe, device: torch.device, classes: int, size: 
         hardware = torch.cuda.get_device_name(device)
     else:
         hardware = f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
+    sampling = sampling_of(recipe)
     return Setting(
         recipe=recipe.name,
         device=str(device),
         hardware=hardware,
         classes=classes,
         size=size,
-        eval_ratio=eval_ratio(recipe),
-        train_ratio=train_ratio(recipe),
+        eval_ratio=None if sampling is None else sampling.eval_ratio,
+        train_ratio=None if sampling is None else sampling.train_ratio,
         precision=usable_precision(recipe, device),
     )
 
@@ -192,11 +185,13 @@ def paper_of(recipe: CompletedRecipe, size: Size, usual: Size) -> Published | No
     original = complete(load_recipe(shipped_folder() / f"{recipe.name}.yaml")).recipe
     ours, theirs = recipe.backbone.model_dump(), original.backbone.model_dump()
     changed = {key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
-    if recipe.head != original.head or changed - {"eval_ratio", "train_ratio"}:
+    declared = sampling_of(recipe)
+    shares = () if declared is None else (declared.eval_option, declared.train_option)
+    if recipe.head != original.head or changed - {*shares}:
         return None
     other_size = list(size) not in (list(usual), stated.size)
-    if "eval_ratio" in changed or other_size:
+    if changed & {*shares[:1]} or other_size:
         stated = replace(stated, gmacs=None, latency_ms=None)
-    if "train_ratio" in changed or other_size:
+    if changed & {*shares[1:]} or other_size:
         stated = replace(stated, step_memory_gb=None)
     return stated

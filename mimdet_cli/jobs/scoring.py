@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ from torch import nn
 from mimdet_cli.build import choose_device, read_split
 from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.loader import eval_loader
-from mimdet_cli.errors import RecipeError
 from mimdet_cli.evaluation.coco_ap import ApReport, score
-from mimdet_cli.evaluation.ensemble import Draws
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
 from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
+from mimdet_cli.jobs.token_sampling import at_ratio, draws_for, eval_ratio, refuse_equal_evals
 from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.reporting.charts import pr_curves
@@ -102,13 +101,15 @@ def score_run(
 ) -> ScoringReport:
     """AP of a run's checkpoint on the val split, from `evals` evaluations of each image.
 
-    `ratio` is the share of the tokens seen, the recipe's `backbone.eval_ratio` if None.
+    `ratio` is the share of the tokens seen, the recipe's if None.
     Predictions and pictures go to `folder`, by default `RUN/eval/NAME`, where NAME tells the
     checkpoint and what differs from the run's own evaluation, such as `last-ratio0.5-evals4`.
     """
     own = eval_ratio(open_checkpoint(run, data=data).recipe)
-    changes = list(overrides) if ratio is None else [*overrides, _ratio_change(ratio, own)]
-    checkpoint = open_checkpoint(run, changes, data)
+    checkpoint = open_checkpoint(run, overrides, data)
+    if ratio is not None:
+        recipe = at_ratio(checkpoint.recipe, ratio, overrides=overrides)
+        checkpoint = replace(checkpoint, recipe=recipe)
     progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
     recipe = checkpoint.recipe
     refuse_equal_evals(recipe, evals)
@@ -162,45 +163,6 @@ def score_model(
     return Scored(ap, results, entries, seconds, eval_ratio(recipe), evals)
 
 
-def eval_ratio(recipe: CompletedRecipe) -> float | None:
-    """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
-    return recipe.backbone.values.get("eval_ratio")
-
-
-def draws_for(recipe: CompletedRecipe, evals: int = 1) -> Draws | None:
-    """How the tokens of an image are drawn; None where no evaluation draws any."""
-    return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
-
-
-def train_ratio(recipe: CompletedRecipe) -> float | None:
-    """Share of the tokens seen in training; None for a backbone that leaves none out."""
-    return recipe.backbone.values.get("train_ratio")
-
-
-def why_equal(recipe: CompletedRecipe) -> str | None:
-    """Why all evaluations of an image give the same; None where tokens are drawn at random."""
-    options = recipe.backbone.values
-    if "eval_ratio" not in options:
-        return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
-    if options["eval_ratio"] == 1:
-        return "the backbone sees every token (eval_ratio 1)"
-    if options.get("sampling") == "grid":
-        return "the tokens are chosen by a regular pattern (sampling grid)"
-    return None
-
-
-def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
-    """Several evaluations are of use only where each draws other tokens."""
-    reason = why_equal(recipe)
-    if evals > 1 and reason is not None:
-        raise RecipeError(
-            f"{evals} evaluations would all be the same: {reason}.",
-            where="--evals",
-            fix="leave --evals out"
-            + (", or add --ratio below 1." if eval_ratio(recipe) == 1 else "."),
-        )
-
-
 def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
     """Predictions, numbers and pictures into `folder`."""
     make_folder(folder, RESULTS)
@@ -225,17 +187,6 @@ def ap_lines(ap: ApReport) -> list[str]:
 def points(value: float | None) -> str:
     """Points of 100 with one decimal, or a dash where undefined."""
     return "-" if value is None else f"{value:.1f}"
-
-
-def _ratio_change(ratio: float, own: float | None) -> str:
-    """`ratio` as a change of the recipe, whose value is `own`."""
-    if own is None:
-        raise RecipeError(
-            "the run's backbone leaves no tokens out: it has no option 'eval_ratio'.",
-            where="--ratio",
-            fix="leave --ratio out.",
-        )
-    return f"backbone.eval_ratio={ratio}"
 
 
 def _named(folder: Path, ratio: float | None, own: float | None, evals: int) -> Path:

@@ -247,7 +247,7 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
         ),
         (
             ("--ratio", "0.5", "--set", "backbone.sampling=grid"),
-            "the tokens are chosen by a regular pattern (sampling grid)",
+            "the tokens are chosen by a regular pattern",
             "leave --evals out.",
         ),
     ],
@@ -280,7 +280,7 @@ def test_ratio_of_a_backbone_that_leaves_no_tokens_out_is_refused(mimdet, whole)
     outcome = mimdet("eval", whole, "--ratio", "0.5")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: the run's backbone leaves no tokens out: it has no option 'eval_ratio'.\n"
+        "error: the backbone 'vitdet' sees every token; it has no ratio.\n"
         "  at:  --ratio\n"
         "  fix: leave --ratio out.\n"
     )

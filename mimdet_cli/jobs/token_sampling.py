@@ -1,0 +1,91 @@
+"""What follows from the share of its tokens that a recipe's backbone sees, as it declares it."""
+
+from collections.abc import Mapping, Sequence
+
+from backbones.options.base import TokenSampling
+from mimdet_cli.errors import RecipeError
+from mimdet_cli.evaluation.ensemble import Draws
+from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.load import check_options
+from mimdet_cli.recipe.reading import Origin
+
+
+def sampling_of(recipe: CompletedRecipe) -> TokenSampling | None:
+    """What the backbone declares; None where it always sees every token."""
+    return recipe.backbone.options.token_sampling
+
+
+def eval_ratio(recipe: CompletedRecipe) -> float | None:
+    """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
+    declared = sampling_of(recipe)
+    return None if declared is None else declared.eval_ratio
+
+
+def draws_for(recipe: CompletedRecipe, evals: int = 1) -> Draws | None:
+    """How the tokens of an image are drawn; None where no evaluation draws any."""
+    return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
+
+
+def why_equal(recipe: CompletedRecipe) -> str | None:
+    """Why all evaluations of an image give the same; None where tokens are drawn at random."""
+    declared = sampling_of(recipe)
+    if declared is None:
+        return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
+    if declared.eval_ratio == 1:
+        return f"the backbone sees every token ({declared.eval_option} 1)"
+    return None if declared.stochastic else "the tokens are chosen by a regular pattern"
+
+
+def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
+    """Several evaluations are of use only where each draws other tokens."""
+    reason = why_equal(recipe)
+    if evals > 1 and reason is not None:
+        raise RecipeError(
+            f"{evals} evaluations would all be the same: {reason}.",
+            where="--evals",
+            fix="leave --evals out"
+            + (", or add --ratio below 1." if eval_ratio(recipe) == 1 else "."),
+        )
+
+
+def at_ratio(
+    recipe: CompletedRecipe,
+    ratio: float,
+    *,
+    training: bool = False,
+    overrides: Sequence[str] = (),
+) -> CompletedRecipe:
+    """The recipe with the share `ratio` in evaluation, and with `training` there too.
+
+    Refused where the backbone leaves no tokens out, where the share does not fit its other
+    options, and where `overrides`, as `--set` has them, set the share as well.
+    """
+    declared = sampling_of(recipe)
+    if declared is None:
+        raise RecipeError(
+            f"the backbone '{recipe.backbone.name}' sees every token; it has no ratio.",
+            where="--ratio",
+            fix="leave --ratio out.",
+        )
+    options = [declared.eval_option, *([declared.train_option] if training else [])]
+    keys = [f"backbone.{option}" for option in options]
+    for text in overrides:
+        if text.partition("=")[0].strip() in keys:
+            raise RecipeError(
+                f"--ratio {ratio:g} and --set {text} both set '{text.partition('=')[0].strip()}'.",
+                fix="leave out one of them.",
+            )
+    origins = dict.fromkeys(keys, Origin(f"--ratio {ratio:g}"))
+    return with_values(recipe, dict.fromkeys(options, ratio), origins)
+
+
+def with_values(
+    recipe: CompletedRecipe,
+    values: Mapping[str, object],
+    origins: Mapping[str, Origin],
+) -> CompletedRecipe:
+    """The recipe with other values of its backbone's options, checked together."""
+    options = recipe.backbone.options
+    changed = check_options(type(options), {**recipe.backbone.values, **values}, origins)
+    section = recipe.backbone.model_copy(update={"options": changed})
+    return recipe.model_copy(update={"backbone": section})
