@@ -3,11 +3,12 @@
 The docstring under a field is its help text, its line in the JSON schema and its row in the docs.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
 from backbones.options.base import Count, Norm, Positive, Section, Share
+from backbones.options.effects import Effect
 
 BoxHeadName = Literal["4conv1fc", "2fc"]
 RulesName = Literal["detectron2", "mmdet"]
@@ -40,21 +41,21 @@ class HeadOptions(Section):
     """Anchors sampled per image for the RPN losses, at most half of them positive."""
     rpn_pre_nms_train: Count = 2000
     """Best anchors per level that enter non-maximum suppression in training."""
-    rpn_pre_nms_test: Count = 1000
+    rpn_pre_nms_test: Annotated[Count, Effect.EVALUATION] = 1000
     """Best anchors per level that enter non-maximum suppression in evaluation."""
     rpn_post_nms_train: Count = 1000
     """Proposals per image in training."""
-    rpn_post_nms_test: Count = 1000
+    rpn_post_nms_test: Annotated[Count, Effect.EVALUATION] = 1000
     """Proposals per image in evaluation."""
-    rpn_nms: Share = 0.7
+    rpn_nms: Annotated[Share, Effect.BOTH] = 0.7
     """Intersection over union above which the lower of two proposals is dropped."""
     roi_batch: Count = 512
     """Proposals sampled per image for the box losses, at most a quarter of them positive."""
-    score: Share = 0.05
+    score: Annotated[Share, Effect.EVALUATION] = 0.05
     """Detections below this score are dropped."""
-    nms: Share = 0.5
+    nms: Annotated[Share, Effect.EVALUATION] = 0.5
     """Intersection over union above which the lower of two detections of a class is dropped."""
-    detections: Count = 100
+    detections: Annotated[Count, Effect.EVALUATION] = 100
     """Detections kept per image."""
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from backbones.options.base import NORM_NAME, BackboneOptions, Norm, TokenSampling
+from backbones.options.effects import Effect, Identity, Role
 
 if TYPE_CHECKING:
     from backbones.contract import (
@@ -58,12 +59,15 @@ __all__ = [
     "Backbone",
     "BackboneOptions",
     "Drop",
+    "Effect",
+    "Identity",
     "KeyMap",
     "Level",
     "Norm",
     "Padding",
     "ParameterRule",
     "Rate",
+    "Role",
     "Rule",
     "SimplePyramid",
     "Stack",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from backbones.options.base import BackboneOptions, Norm, TokenSampling
+from backbones.options.effects import Effect, Role
 
 GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens that a regular pattern keeps; `layers.sampling` draws them."""
@@ -18,9 +19,9 @@ REGULAR = ("grid",)
 class MIMDetOptions(BackboneOptions):
     """Options of the MIMDet backbone; the defaults are the released Base."""
 
-    width: Annotated[int, Field(ge=16, multiple_of=16)] = 768
+    width: Annotated[int, Field(ge=16, multiple_of=16), Role.SIZE] = 768
     """Width of the encoder's tokens; the stem is an eighth to the whole of it."""
-    depth: Annotated[int, Field(ge=1)] = 12
+    depth: Annotated[int, Field(ge=1), Role.SIZE] = 12
     """Encoder blocks."""
     heads: Annotated[int, Field(ge=1)] = 12
     """Attention heads of an encoder block."""
@@ -38,7 +39,7 @@ class MIMDetOptions(BackboneOptions):
     """Decoder blocks, the first ones of MAE's eight (Table 7); 0 leaves the whole decoder out."""
     train_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the tokens that the encoder sees in training (Table 1)."""
-    eval_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    eval_ratio: Annotated[float, Field(gt=0, le=1), Effect.EVALUATION] = 1.0
     """Share of the tokens that the encoder sees in evaluation."""
     sampling: Literal["random", "grid"] = "random"
     """How the kept tokens are chosen: anew for each image, or by a regular pattern (Table 3)."""

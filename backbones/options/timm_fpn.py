@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from backbones.options.base import BackboneOptions, Norm
+from backbones.options.effects import Role
 from backbones.options.timm_models import all_models, models_in
 
 LABELS = {
@@ -53,7 +54,7 @@ class TimmFPNOptions(BackboneOptions):
 
     model: str = "swin_tiny_patch4_window7_224"
     """Name of a Swin, ConvNeXt, PVTv2, ResNet or MViTv2 in timm, without a tag of weights."""
-    width: Annotated[int, Field(ge=SWIN_HEAD, multiple_of=SWIN_HEAD)] | None = None
+    width: Annotated[int | None, Field(ge=SWIN_HEAD, multiple_of=SWIN_HEAD), Role.SIZE] = None
     """Channels of a Swin's first stage, 32 to a head; null keeps the model's own."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Stochastic depth of the last block; earlier ones rise to it linearly."""

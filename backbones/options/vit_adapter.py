@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from backbones.options.base import NORM_NAME, BackboneOptions, Norm
+from backbones.options.effects import Role
 from backbones.options.transformer import unfit_blocks, unfit_heads
 
 EncoderName = Literal["vit", "beit", "uni_perceiver"]
@@ -22,9 +23,9 @@ class ViTAdapterOptions(BackboneOptions):
 
     encoder: EncoderName = "vit"
     """Transformer: plain, BEiT's (relative biases) or Uni-Perceiver's (norms after the sums)."""
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 384
+    width: Annotated[int, Field(ge=4, multiple_of=4), Role.SIZE] = 384
     """Width of the tokens, and of all features of the adapter."""
-    depth: Annotated[int, Field(ge=4)] = 12
+    depth: Annotated[int, Field(ge=4), Role.SIZE] = 12
     """Transformer blocks."""
     heads: Annotated[int, Field(ge=1)] = 6
     """Attention heads of a block."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from backbones.options.base import BackboneOptions, Norm
+from backbones.options.effects import Role
 from backbones.options.transformer import unfit_blocks, unfit_heads
 
 
@@ -16,9 +17,9 @@ class ViTFPNOptions(BackboneOptions):
 
     form: Literal["li2021", "vit", "conv"] = "li2021"
     """Li et al. 2021, ViT-Adapter's "ViT" rows, or its "ViTDet" rows with convolutions."""
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 768
+    width: Annotated[int, Field(ge=4, multiple_of=4), Role.SIZE] = 768
     """Width of the tokens."""
-    depth: Annotated[int, Field(ge=4, multiple_of=4)] = 12
+    depth: Annotated[int, Field(ge=4, multiple_of=4), Role.SIZE] = 12
     """Transformer blocks; the pyramid reads the last one of each quarter."""
     heads: Annotated[int, Field(ge=1)] = 12
     """Attention heads of a block."""

@@ -5,15 +5,16 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from backbones.options.base import BackboneOptions, Norm
+from backbones.options.effects import Role
 from backbones.options.transformer import PATCH, unfit_blocks, unfit_heads
 
 
 class ViTDetOptions(BackboneOptions):
     """Options of the ViTDet backbone; the defaults are the released Base."""
 
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 768
+    width: Annotated[int, Field(ge=4, multiple_of=4), Role.SIZE] = 768
     """Width of the tokens."""
-    depth: Annotated[int, Field(ge=1)] = 12
+    depth: Annotated[int, Field(ge=1), Role.SIZE] = 12
     """Transformer blocks."""
     heads: Annotated[int, Field(ge=1)] = 12
     """Attention heads of a block."""

@@ -1,21 +1,24 @@
 """What sets an ablation's runs apart from the paper's, in sentences that follow from the record."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from backbones.options.base import BackboneOptions
+from backbones.options.effects import Role
 from mimdet_cli.ablation.records import AblationRecord, CellRecord, RunRecord
 from mimdet_cli.ablation.schema import Variant
-from mimdet_cli.errors import RecipeError
+from mimdet_cli.backbone_options import options_class
+from mimdet_cli.errors import PluginError, RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shipped
+from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 from mimdet_cli.words import counted
 
 COCO: Final = (5000, 80)
 """Images and classes of COCO val2017, on which both papers score."""
-SIZES: Final = ("backbone.width", "backbone.depth", "data.eval_short_side", "train.batch")
-WEIGHTS: Final = "init.weights"
+WEIGHTS: Final = keys_with(Role.WEIGHTS)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ def _of_sample(record: AblationRecord, sample: Sample) -> Iterator[str]:
         {key: value for key, value in one.flat().items() if key not in varied}
         for one in (sample.recipe, own)
     )
-    yield from _of_sizes(sample.cell.label, here, there)
+    sizes = keys_with(Role.SIZE, options=_options(sample.recipe.recipe.backbone.name))
+    yield from _of_sizes(sample.cell.label, sizes, here, there)
     yield from _of_data(record, sample.split)
     yield from _of_weights(here.get(WEIGHTS), there.get(WEIGHTS))
 
@@ -76,11 +80,21 @@ def _of_base(record: AblationRecord) -> Iterator[str]:
         yield "Changed by `--set`: " + ", ".join(f"`{one}`" for one in record.overrides) + "."
 
 
-def _of_sizes(label: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
+def _options(backbone: str) -> type[BackboneOptions] | None:
+    """The options of a backbone; None for one that is not installed any more."""
+    try:
+        return options_class(backbone)
+    except PluginError:
+        return None
+
+
+def _of_sizes(
+    label: str, sizes: Sequence[str], here: Mapping[str, Any], there: Mapping[str, Any]
+) -> Iterator[str]:
     """Model, images and length, each where it is another."""
     told = [
         f"{key} {here[key]} ({there[key]})"
-        for key in SIZES
+        for key in sizes
         if here.get(key) is not None and there.get(key) is not None and here[key] != there[key]
     ]
     ours, theirs = _length(here), _length(there)

@@ -1,9 +1,10 @@
 """What makes two runs the same: their recipes, their data and where their weights come from.
 
-Left out of a recipe are its name, how it logs, keeps checkpoints and reads images, how often it is
-scored on the way, and where its data are: a copy of the data in another place is the same. Data are
-told apart by the content of their annotation files. A run that goes on from another one counts that
-one's identity in place of the path of its checkpoint. So a run is named alike on every machine.
+Left out of a recipe is what changes nothing, by the marks of its fields: names, logs, checkpoints,
+and where the data are. Data are told apart by the content of their annotation files. A run that
+goes on from another one counts that one's identity in place of the path of its checkpoint. So a run
+is named alike on every machine, and by later versions: a field that was added since counts only
+where it is not its default.
 """
 
 import hashlib
@@ -16,27 +17,23 @@ from typing import Any
 from mimdet_cli.build import find_data
 from mimdet_cli.errors import DataError
 from mimdet_cli.files import sha256
+from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.facts import counted
 from mimdet_cli.recipe.reading import flatten
-from mimdet_cli.recipe.schema import Data, Recipe
+from mimdet_cli.recipe.schema import Data
 
-NO_MATTER = frozenset({
-    "name", "seed", "data.workers", "data.root", "data.train_annotations", "data.train_images",
-    "data.val_annotations", "data.val_images", "train.evals", "train.log_every", "train.keep",
-    "train.saves", "init.checkpoint",
-})  # fmt: skip
 RUN_DIGITS = 12
 EVALUATION_DIGITS = 8
 
 
-def run_hash(recipe: Recipe, data: str | None, parent: str | None) -> str:
-    """The name of a run; `recipe` is completed, `data` as `data_identity` gives it.
+def run_hash(recipe: CompletedRecipe, data: str | None, parent: str | None) -> str:
+    """The name of a run; `data` is as `data_identity` gives it.
 
     `parent` is the name of the run whose weights it takes over.
     """
-    settings = dict(flatten(recipe.model_dump(mode="json")))
+    settings = dict(flatten(counted(recipe)))
     checkpoint = parent or recipe.init.checkpoint
-    kept = {key: value for key, value in settings.items() if key not in NO_MATTER}
-    return _digest([kept, recipe.seed, data, checkpoint], RUN_DIGITS)
+    return _digest([settings, recipe.seed, data, checkpoint], RUN_DIGITS)
 
 
 def evaluation_key(settings: Mapping[str, Any], evals: int) -> str:

@@ -21,7 +21,7 @@ from mimdet_cli.ablation.resolve import Mistakes, Resolved, Resolver, added
 from mimdet_cli.ablation.shrink import Start, start_of
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.recipe.catalog import shown
-from mimdet_cli.recipe.load import ResolvedRecipe
+from mimdet_cli.recipe.load import Completed, ResolvedRecipe
 from mimdet_cli.recipe.overrides import Override, parse_overrides
 from mimdet_cli.recipe.reading import Origin
 from mimdet_cli.recipe.schema import Data
@@ -169,7 +169,7 @@ class _Names:
         recipe = self.recipe(label, seed).recipe
         return run_hash(recipe, self.data(recipe.data), self.parent(label, seed))
 
-    def recipe(self, label: str, seed: int) -> ResolvedRecipe:
+    def recipe(self, label: str, seed: int) -> Completed:
         """Its recipe: that of the training, with the seed and the weights that it goes on from."""
         resolved = self.found[label].recipe
         changes: dict[str, Any] = {"seed": seed}

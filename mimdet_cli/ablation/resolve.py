@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from backbones.options.effects import Effect
 from mimdet_cli import plugins
 from mimdet_cli.ablation.expand import Evaluation, Training, shared_settings
 from mimdet_cli.ablation.read import Source
@@ -21,14 +22,12 @@ from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.jobs.token_sampling import sampling_of, why_equal
 from mimdet_cli.recipe.catalog import find_recipe
+from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.words import first_of
 
-OF_EVALUATION = frozenset({
-    "data.eval_short_side", "data.eval_max_side", "head.score", "head.nms", "head.detections",
-    "head.rpn_pre_nms_test", "head.rpn_post_nms_test", "head.rpn_nms",
-})  # fmt: skip
+OF_EVALUATION = frozenset(keys_with(Effect.EVALUATION))
 SHOWN_CELLS = 2
 
 

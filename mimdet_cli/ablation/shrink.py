@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
+from backbones.options.effects import Role
 from mimdet_cli.ablation.expand import Training
 from mimdet_cli.ablation.read import Source
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shown
 from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
@@ -33,8 +35,8 @@ from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import Origin
 from mimdet_cli.recipe.schema import Recipe, Train
 
-LENGTHS = ("train.epochs", "train.steps")
-WEIGHTS = ("init.weights", "init.more")
+LENGTHS = keys_with(Role.LENGTH)
+WEIGHTS = keys_with(Role.WEIGHTS)
 NO_WEIGHTS = "pre-trained weights do not come in this size"
 SCORED_AFTERWARDS = Origin("the ablation, which scores and keeps the last step alone")
 ONLY_AT_THE_END = (

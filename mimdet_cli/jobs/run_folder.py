@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from backbones.options.effects import Effect
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.build import build_detector, complete
@@ -22,8 +23,9 @@ from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifes
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import write_text
 from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.reading import flatten
 from mimdet_cli.weights.read import read_tensors
 
 RECIPE = "recipe.yaml"
@@ -32,12 +34,6 @@ PLUGIN = "plugin.json"
 METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "weights.json"
-
-FREE_TO_CHANGE = (
-    "name", "data.root", "data.train_annotations", "data.train_images", "data.val_annotations",
-    "data.val_images", "data.workers", "train.evals", "train.saves", "train.keep",
-    "train.log_every",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,7 @@ def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
             where=str(run),
             fix="leave --resume away to start one there, or correct --out.",
         )
-    changed = _changes(load_recipe(run / RECIPE).recipe, recipe)
+    changed = _changes(complete(load_recipe(run / RECIPE)).recipe, recipe)
     if changed:
         raise RecipeError.joined(changed)
     found = steps(run)
@@ -174,8 +170,9 @@ def match_classes(model: Sequence[Category], split: Sequence[Category], file: Pa
     )
 
 
-def _changes(old: Recipe, new: CompletedRecipe) -> list[MimdetError]:
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+def _changes(old: CompletedRecipe, new: CompletedRecipe) -> list[MimdetError]:
+    before, after = (dict(flatten(one.model_dump(mode="json"))) for one in (old, new))
+    free = keys_with(Effect.NOTHING, options=type(new.backbone.options))
     return [
         RecipeError(
             f"'{key}' is {after.get(key)!r}, but the run was started with {before.get(key)!r}.",
@@ -183,18 +180,8 @@ def _changes(old: Recipe, new: CompletedRecipe) -> list[MimdetError]:
             fix="resume with the same recipe and --set values, or start a new run.",
         )
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and key not in FREE_TO_CHANGE
+        if before.get(key) != after.get(key) and key not in free
     ]
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _first_line(error: Exception) -> str:

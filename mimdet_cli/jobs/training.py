@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from backbones.options.effects import Role
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import (
     build_detector,
@@ -43,14 +44,15 @@ from mimdet_cli.jobs.run_folder import (
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe
+from mimdet_cli.recipe.schema import Data
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.locate import locate
 from mimdet_cli.words import counted
 
 MANY_PASSES = 200
-PATHS = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _spent_s(journal: Journal, batch: int) -> float:
 
 def _with_absolute_paths(recipe: CompletedRecipe) -> CompletedRecipe:
     """The run folder must find its data from any working folder."""
-    given = {key: getattr(recipe.data, key) for key in PATHS}
+    given = {key: getattr(recipe.data, key) for key in keys_with(Role.DATA_PATH, Data)}
     absolute = {key: str(Path(p).expanduser().absolute()) for key, p in given.items() if p}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
 

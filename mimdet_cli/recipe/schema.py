@@ -3,6 +3,9 @@
 The docstring under a field is its help text, its line in the JSON schema and its row in the docs.
 `backbone` stays open here: the rest is validated with the named backbone's own `Options`, so that a
 plugin's options are checked exactly as ours; `completed.py` has the recipe that then results.
+
+What a field changes is marked in its annotation (`backbones.options.effects`): one without a mark
+changes training. A field that is added to a section is marked `COUNTED_UNLESS_DEFAULT`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +14,10 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backbones.options.base import Count, Positive, Section, Share
+from backbones.options.effects import Effect, Identity, Role
 from heads.options import HeadOptions
+
+DataPath = Annotated[str | None, Effect.NOTHING, Role.DATA_PATH]
 
 
 class BackboneSection(BaseModel):
@@ -51,23 +57,23 @@ class Jitter(Section):
 class Data(Section):
     """Where images and annotations are, and what happens to an image on its way to the network."""
 
-    root: str | None = None
+    root: DataPath = None
     """Folder in COCO layout, with or without `2017` in the names; `--data` sets it."""
-    train_annotations: str | None = None
+    train_annotations: DataPath = None
     """Annotation file of the training split; null looks it up below `root`."""
-    train_images: str | None = None
+    train_images: DataPath = None
     """Image folder of the training split; null looks it up below `root`."""
-    val_annotations: str | None = None
+    val_annotations: DataPath = None
     """Annotation file of the validation split; null looks it up below `root`."""
-    val_images: str | None = None
+    val_images: DataPath = None
     """Image folder of the validation split; null looks it up below `root`."""
     short_side: tuple[Count, ...] = (480, 512, 544, 576, 608, 640, 736, 768, 800)
     """Short sides in pixels, one of which is drawn for each training image."""
     max_side: Count = 1333
     """Longest side in pixels after resizing."""
-    eval_short_side: Count = 800
+    eval_short_side: Annotated[Count, Effect.EVALUATION, Role.SIZE] = 800
     """Short side in pixels in evaluation and prediction."""
-    eval_max_side: Count = 1333
+    eval_max_side: Annotated[Count, Effect.EVALUATION] = 1333
     """Longest side in pixels in evaluation and prediction."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
@@ -91,7 +97,7 @@ class Data(Section):
     """Mean of red, green and blue on the 0-255 scale, subtracted from every pixel."""
     pixel_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
     """Standard deviation of red, green and blue on the 0-255 scale, divided out."""
-    workers: Annotated[int, Field(ge=0)] = 4
+    workers: Annotated[int, Field(ge=0), Effect.NOTHING] = 4
     """Processes that read images; 0 reads in the training process."""
 
     @model_validator(mode="after")
@@ -104,13 +110,13 @@ class Data(Section):
 class Train(Section):
     """How long, in what batches and at what precision."""
 
-    epochs: Positive | None = None
+    epochs: Annotated[Positive | None, Role.LENGTH] = None
     """Length of the run in epochs; give this or `steps`."""
-    steps: Count | None = None
+    steps: Annotated[Count | None, Role.LENGTH] = None
     """Length of the run in optimizer steps; give this or `epochs`."""
     epoch_images: Count | None = None
     """Images that count as one epoch; null is the number of training images."""
-    batch: Count = 64
+    batch: Annotated[Count, Role.SIZE] = 64
     """Images per optimizer step, over all processes and accumulation steps."""
     accumulate: Count = 1
     """Parts in which a step's batch is computed, to save memory."""
@@ -122,13 +128,13 @@ class Train(Section):
     """Largest gradient norm; null does not clip."""
     freeze: tuple[str, ...] = ()
     """Patterns of full parameter names that do not learn, such as `backbone\\.encoder\\..*`."""
-    evals: Annotated[int, Field(ge=0)] = 1
+    evals: Annotated[int, Field(ge=0), Effect.NOTHING] = 1
     """Times the val split is scored during training, evenly spread, the last time at the end."""
-    saves: Count = 1
+    saves: Annotated[Count, Effect.NOTHING] = 1
     """Times the state is saved during training, evenly spread, the last time at the end."""
-    keep: Count = 1
+    keep: Annotated[Count, Effect.NOTHING] = 1
     """Newest full states (`step-N/`) that are kept."""
-    log_every: Count = 20
+    log_every: Annotated[Count, Effect.NOTHING] = 20
     """Steps between two lines of the log."""
 
     @model_validator(mode="after")
@@ -153,7 +159,7 @@ class Optimizer(Section):
     linear and `weight_decay` 1e-4.
     """
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Annotated[Literal["adamw", "sgd"], Identity.COUNTED_UNLESS_DEFAULT] = "adamw"
     """AdamW, or stochastic gradient descent with momentum."""
     lr: Positive = 8e-5
     """Learning rate that belongs to `base_batch`."""
@@ -169,7 +175,7 @@ class Optimizer(Section):
     """AdamW's running-average factors."""
     eps: Positive = 1e-8
     """AdamW's denominator floor."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1), Identity.COUNTED_UNLESS_DEFAULT] = 0.9
     """SGD's factor on the earlier updates; 0 switches it off."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of the parameters that are decayed: decoupled in AdamW, part of the gradient (L2) in SGD."""
@@ -213,13 +219,13 @@ class MoreWeights(Section):
 class Init(Section):
     """Where the weights come from before the first step."""
 
-    checkpoint: str | None = None
+    checkpoint: Annotated[str | None, Identity.COUNTED_APART] = None
     """Run or checkpoint folder to fine-tune; layers of other classes start anew, as it says."""
-    weights: str | None = None
+    weights: Annotated[str | None, Role.WEIGHTS] = None
     """Catalogue name (`mae-base`) or a file; null trains from random weights."""
     format: str | None = None
     """Key layout of a file, one of the backbone's key maps; a catalogue name brings its own."""
-    more: tuple[MoreWeights, ...] = ()
+    more: Annotated[tuple[MoreWeights, ...], Role.WEIGHTS] = ()
     """Further files, loaded in order after `weights`, such as a ConvNeXt for MIMDet's stem."""
     allow_missing: Share = 0.0
     """Share of the promised parameters that may be absent from the file."""
@@ -239,9 +245,9 @@ class Init(Section):
 class Recipe(Section):
     """One training run, complete: what is trained, on what, how long, from which weights."""
 
-    name: str = "custom"
+    name: Annotated[str, Effect.NOTHING] = "custom"
     """Short name; the default run folder is named after it."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0), Identity.COUNTED_APART] = 0
     """Seed of the weights, the data order, the augmentation and the token sampling."""
     backbone: BackboneSection = BackboneSection()
     """Backbone name and its options."""

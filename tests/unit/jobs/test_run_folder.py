@@ -110,6 +110,18 @@ def test_what_does_not_change_the_result_may_differ(run, change):
     assert newest_step(run, resolved(run, change)) == run / "step-4"
 
 
+def test_a_run_from_before_an_option_was_added_resumes_with_its_default(run):
+    changed = resolved(run)
+    file = run / "recipe.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(("  fill: ", "  rpn_nms: "))]
+    assert len(kept) == len(lines) - 2
+    file.write_text("".join(kept))
+    assert newest_step(run, changed) == run / "step-4"
+    with pytest.raises(RecipeError, match=r"'backbone\.fill' is 'mask', but the run was started"):
+        newest_step(run, resolved(run, "backbone.fill=mask"))
+
+
 def test_folder_that_cannot_be_written_is_said(tmp_path, run):
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError) as caught:
