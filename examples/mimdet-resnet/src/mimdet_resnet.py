@@ -28,6 +28,7 @@ from mimdet_cli.plugin_api import (
     Norm,
     Padding,
     ParameterRule,
+    Role,
     Rule,
 )
 
@@ -43,7 +44,7 @@ BLOCK = re.compile(r"body\.layer(\d)\.(\d+)\.")
 class ResNetFPNOptions(BackboneOptions):
     """Options; the defaults are detectron2's ResNet-50-FPN."""
 
-    depth: Literal[18, 34, 50, 101] = 50
+    depth: Annotated[Literal[18, 34, 50, 101], Role.SIZE] = 50
     """Layers of the ResNet."""
     norm: Literal["frozen_bn", "bn"] = "frozen_bn"
     """Batch norms with the values of the weights file, which never change; or trained ones."""
