@@ -4,7 +4,7 @@ Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2; four convolutions 
 layer after Wu and He, "Group Normalization" (arXiv:1803.08494), section 4.2.
 
 Differs from torchvision's `RoIHeads`, as detectron2 does: background is the last class, the box
-loss is L1, no detection is dropped for being small, and all classes may share one box.
+loss is not smooth L1, no detection is dropped for being small, and all classes may share one box.
 
 R regions, K classes, k boxes per region (K or 1), C channels, F width of the linear layers.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
+from heads.box_loss import BOX_LOSSES
 from heads.boxes import Coder, clip
 from heads.conv import conv_stack, init_normal
 from heads.options import HeadOptions
@@ -68,15 +69,20 @@ class BoxPredictor(nn.Module):
 
 
 def box_losses(
-    logits: Tensor, deltas: Tensor, sample: RegionSample, coder: Coder = CODER
+    logits: Tensor,
+    deltas: Tensor,
+    sample: RegionSample,
+    settings: HeadOptions,
+    coder: Coder = CODER,
 ) -> tuple[Tensor, Tensor]:
     """Class and box loss of logits (R, K + 1) and deltas (R, k, 4), both divided by R."""
     size = max(len(sample.labels), 1)
     classification = F.cross_entropy(logits, sample.labels, reduction="sum") / size
     foreground = torch.where(sample.labels < logits.shape[1] - 1)[0]
-    goal = coder.encode(sample.boxes[foreground], sample.rois[foreground, 1:])
     column = sample.labels[foreground].clamp(max=deltas.shape[1] - 1)
-    regression = F.l1_loss(deltas[foreground, column], goal, reduction="sum")
+    regression = BOX_LOSSES[settings.box_loss](
+        deltas[foreground, column], sample.rois[foreground, 1:], sample.boxes[foreground], coder
+    )
     return classification, regression / size
 
 

@@ -68,7 +68,7 @@ class CascadeHeads(RegionHeads):
         current = sample
         for stage, coder in enumerate(CODERS):
             logits, deltas = self.predict_boxes(maps, current.rois, stage)
-            classification, regression = box_losses(logits, deltas, current, coder)
+            classification, regression = box_losses(logits, deltas, current, self.settings, coder)
             losses[f"box_class_{stage}"] = classification
             losses[f"box_regression_{stage}"] = regression
             if stage + 1 < STAGES:

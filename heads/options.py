@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Self
 from pydantic import model_validator
 
 from backbones.options.base import Count, Norm, Positive, Section, Share
-from backbones.options.effects import Effect
+from backbones.options.effects import Effect, Identity
 
 BoxHeadName = Literal["4conv1fc", "2fc"]
 RulesName = Literal["detectron2", "mmdet"]
+BoxLossName = Literal["l1"]
 
 
 class HeadOptions(Section):
@@ -37,6 +38,8 @@ class HeadOptions(Section):
     """Side in pixels of the square anchor on p2, p3, p4, p5 and p6."""
     anchor_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
     """Height over width of the anchors of every level."""
+    rpn_box_loss: Annotated[BoxLossName, Identity.COUNTED_UNLESS_DEFAULT] = "l1"
+    """What the RPN's boxes learn by; the values are those of `box_loss`."""
     rpn_batch: Count = 256
     """Anchors sampled per image for the RPN losses, at most half of them positive."""
     rpn_pre_nms_train: Count = 2000
@@ -49,6 +52,8 @@ class HeadOptions(Section):
     """Proposals per image in evaluation."""
     rpn_nms: Annotated[Share, Effect.BOTH] = 0.7
     """Intersection over union above which the lower of two proposals is dropped."""
+    box_loss: Annotated[BoxLossName, Identity.COUNTED_UNLESS_DEFAULT] = "l1"
+    """What the boxes of the box heads learn by: the differences of their deltas."""
     roi_batch: Count = 512
     """Proposals sampled per image for the box losses, at most a quarter of them positive."""
     score: Annotated[Share, Effect.EVALUATION] = 0.05

@@ -138,7 +138,7 @@ class RoIHeads(RegionHeads):
     ) -> dict[str, Tensor]:
         """`box_class`, `box_regression` and, with a mask head, `mask` of a sample."""
         logits, deltas = self.predict_boxes(maps, sample.rois)
-        classification, regression = box_losses(logits, deltas, sample)
+        classification, regression = box_losses(logits, deltas, sample, self.settings, self.coder)
         losses = {"box_class": classification, "box_regression": regression}
         return losses | self.mask_losses(maps, sample, targets)
 

@@ -4,9 +4,9 @@ Papers: Ren et al., "Faster R-CNN" (arXiv:1506.01497), section 3.1; two convolut
 one after Li et al., "Benchmarking Detection Transfer Learning" (arXiv:2111.11429).
 
 Built from torchvision's box coder, matcher and sampler. Differs from its `RegionProposalNetwork`,
-as detectron2 and mmdet do: L1 instead of smooth L1; proposals are ranked by logit, none is dropped
-for a low score, and only boxes without area are dropped for their size. What those two disagree on
-is in `rules`.
+as detectron2 and mmdet do: no smooth L1; proposals are ranked by logit, none is dropped for a low
+score, and only boxes without area are dropped for their size. What those two disagree on is in
+`rules`.
 
 B images, A anchors of all levels, P sampled positives, K proposals before suppression.
 """
@@ -21,6 +21,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler,
 from torchvision.ops import batched_nms
 
 from heads.anchors import Anchors
+from heads.box_loss import BOX_LOSSES
 from heads.boxes import Coder, clip, match
 from heads.conv import init_normal
 from heads.instances import Target
@@ -137,7 +138,7 @@ class RPN(nn.Module):
             torch.cat(list(deltas), dim=1),
             torch.cat(list(anchors)),
             sample,
-            self.settings.rpn_batch,
+            self.settings,
             self.rules,
         )
         return {"rpn_objectness": objectness, "rpn_box": box}
@@ -217,22 +218,27 @@ def rpn_losses(
     deltas: Tensor,
     anchors: Tensor,
     sample: AnchorSample,
-    count: int,
+    settings: HeadOptions,
     rules: Rules = DETECTRON2,
 ) -> tuple[Tensor, Tensor]:
     """Objectness and box loss of logits (B, A) and deltas (B, A, 4), divided by one number.
 
-    That is count * B, or with `mean_of_sampled` the size of the sample.
+    That is `rpn_batch` * B, or with `mean_of_sampled` the size of the sample.
     """
-    size = _drawn(sample, logits) if rules.mean_of_sampled else logits.shape[0] * count
+    full = logits.shape[0] * settings.rpn_batch
+    size = _drawn(sample, logits) if rules.mean_of_sampled else full
     chosen = torch.cat((sample.positive, sample.negative))
     truth = torch.zeros(len(chosen), device=logits.device)
     truth[: len(sample.positive)] = 1
     objectness = F.binary_cross_entropy_with_logits(
         logits.flatten()[chosen], truth, reduction="sum"
     )
-    goal = CODER.encode(sample.boxes, anchors[sample.positive % len(anchors)])
-    box = F.l1_loss(deltas.flatten(0, 1)[sample.positive], goal, reduction="sum")
+    box = BOX_LOSSES[settings.rpn_box_loss](
+        deltas.flatten(0, 1)[sample.positive],
+        anchors[sample.positive % len(anchors)],
+        sample.boxes,
+        Coder(WEIGHTS, rules.limited_shrinking),
+    )
     return objectness / size, box / size
 
 

@@ -21,7 +21,7 @@ def test_both_losses_are_divided_by_all_sampled_regions():
     truth = boxes + torch.tensor([1.0, 0.0, 1.0, 0.0])
     logits = torch.zeros(4, 3)
     classification, box = box_losses(
-        logits, torch.zeros(4, 2, 4), sample([1, 2, 2, 2], boxes, truth)
+        logits, torch.zeros(4, 2, 4), sample([1, 2, 2, 2], boxes, truth), HeadOptions()
     )
     assert classification.item() == pytest.approx(math.log(3))
     assert box.item() == pytest.approx(10 * 0.1 / 4)  # weight 10, one pixel of ten, one of four
@@ -30,7 +30,7 @@ def test_both_losses_are_divided_by_all_sampled_regions():
 def test_only_the_deltas_of_the_true_class_are_taught():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     deltas = torch.zeros(1, 3, 4, requires_grad=True)
-    _, box = box_losses(torch.zeros(1, 4), deltas, sample([1], boxes, boxes + 1))
+    _, box = box_losses(torch.zeros(1, 4), deltas, sample([1], boxes, boxes + 1), HeadOptions())
     box.backward()
     assert deltas.grad.abs().sum(dim=2)[0].tolist()[::2] == [0, 0]
     assert deltas.grad[0, 1, :2].abs().min() > 0
@@ -39,7 +39,9 @@ def test_only_the_deltas_of_the_true_class_are_taught():
 def test_one_box_for_all_classes_is_taught_by_every_foreground_region():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(3, 1)
     deltas = torch.zeros(3, 1, 4, requires_grad=True)
-    _, box = box_losses(torch.zeros(3, 6), deltas, sample([4, 0, 5], boxes, boxes + 1))
+    _, box = box_losses(
+        torch.zeros(3, 6), deltas, sample([4, 0, 5], boxes, boxes + 1), HeadOptions()
+    )
     box.backward()
     assert deltas.grad.abs().sum(dim=(1, 2)).gt(0).tolist() == [True, True, False]
 
@@ -48,7 +50,9 @@ def test_the_box_loss_weighs_deltas_as_its_coder_does():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     coder = Coder((30.0, 30.0, 15.0, 15.0))
     shifted = boxes + torch.tensor([1.0, 0.0, 1.0, 0.0])
-    _, box = box_losses(torch.zeros(1, 2), torch.zeros(1, 1, 4), sample([0], boxes, shifted), coder)
+    _, box = box_losses(
+        torch.zeros(1, 2), torch.zeros(1, 1, 4), sample([0], boxes, shifted), HeadOptions(), coder
+    )
     assert box.item() == pytest.approx(30 * 0.1)
 
 
@@ -58,7 +62,7 @@ def test_losses_without_foreground_or_without_regions_are_finite(labels):
     predictor = BoxPredictor(8, 2, boxes=2)
     boxes = torch.rand(len(labels), 4)
     logits, deltas = predictor(head(torch.randn(len(labels), 4, 7, 7)))
-    losses = box_losses(logits, deltas, sample(labels, boxes, boxes))
+    losses = box_losses(logits, deltas, sample(labels, boxes, boxes), HeadOptions())
     sum(losses).backward()
     assert torch.isfinite(torch.stack(losses)).all()
     assert losses[1].item() == 0

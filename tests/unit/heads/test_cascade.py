@@ -159,7 +159,9 @@ def test_maps_get_a_third_of_each_stages_gradient_and_parameters_all_of_it(stage
     loss = heads.losses(pyramid, sample, [TARGET], SIZES)[f"box_class_{stage}"]
 
     head, predictor = heads.box_head[stage], heads.box_predictor[stage]
-    plain, _ = box_losses(*predictor(head(heads.pool(pyramid, sample.rois, 7))), sample)
+    plain, _ = box_losses(
+        *predictor(head(heads.pool(pyramid, sample.rois, 7))), sample, heads.settings
+    )
     assert loss.item() == pytest.approx(plain.item(), rel=1e-6)
     inputs = [pyramid[0], *head.parameters()]
     ours = torch.autograd.grad(loss, inputs)

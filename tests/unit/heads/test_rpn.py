@@ -53,7 +53,7 @@ def test_both_losses_are_divided_by_the_full_sample_of_all_images():
     )
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     deltas = torch.zeros(2, 2, 4)
-    objectness, box = rpn_losses(logits, deltas, anchors, sample, count=256)
+    objectness, box = rpn_losses(logits, deltas, anchors, sample, HeadOptions())
     expected = math.log1p(math.exp(2)) + math.log1p(math.exp(-1))
     assert objectness.item() == pytest.approx(expected / 512)
     assert box.item() == pytest.approx(0.1 / 512)  # L1, not smooth: one pixel of ten

@@ -126,7 +126,9 @@ def test_rpn_losses_are_divided_by_the_anchors_drawn_and_each_kind_counts_once_a
         torch.tensor([0]), torch.tensor([1, 2, 3]), torch.tensor([[1.0, 0.0, 11.0, 10.0]])
     )
     logits, deltas = torch.zeros(2, 2), torch.zeros(2, 2, 4)
-    objectness, box = rpn_losses(logits, deltas, anchors, sample, 256, only(mean_of_sampled=True))
+    objectness, box = rpn_losses(
+        logits, deltas, anchors, sample, HeadOptions(), only(mean_of_sampled=True)
+    )
     # one positive and one negative in the first image, none and two in the second: 1 + 1 + 1 + 2
     assert objectness.item() == pytest.approx(4 * math.log(2) / 5)
     assert box.item() == pytest.approx(0.1 / 5)

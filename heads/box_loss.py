@@ -1,0 +1,25 @@
+"""Box losses by name: how far predicted boxes are from the ground truth, summed over the boxes.
+
+Each sees the P positive regions of the box head, or anchors of the RPN: predicted `deltas` (P, 4),
+the regions they lead from (P, 4), the true boxes (P, 4), and the coder of deltas. What the sum is
+divided by is the caller's: all sampled regions, as in detectron2, whatever the loss.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from heads.boxes import Coder
+from heads.options import BoxLossName
+
+BoxLoss = Callable[[Tensor, Tensor, Tensor, Coder], Tensor]
+
+
+def l1(deltas: Tensor, regions: Tensor, truth: Tensor, coder: Coder) -> Tensor:
+    """Absolute differences of the deltas."""
+    return F.l1_loss(deltas, coder.encode(truth, regions), reduction="sum")
+
+
+BOX_LOSSES: Final[Mapping[BoxLossName, BoxLoss]] = {"l1": l1}
