@@ -10,6 +10,7 @@ from typing import Final
 
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
 
 from heads.boxes import Coder
 from heads.options import BoxLossName
@@ -22,4 +23,14 @@ def l1(deltas: Tensor, regions: Tensor, truth: Tensor, coder: Coder) -> Tensor:
     return F.l1_loss(deltas, coder.encode(truth, regions), reduction="sum")
 
 
-BOX_LOSSES: Final[Mapping[BoxLossName, BoxLoss]] = {"l1": l1}
+def giou(deltas: Tensor, regions: Tensor, truth: Tensor, coder: Coder) -> Tensor:
+    """One minus the generalised IoU of the decoded boxes.
+
+    Paper: Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019 (arXiv:1902.09630).
+    Scaled as detectron2's `BBOX_REG_LOSS_TYPE: giou`: a weight of 1, boxes before they are clipped
+    to the image.
+    """
+    return generalized_box_iou_loss(coder.decode(deltas, regions), truth, reduction="sum")
+
+
+BOX_LOSSES: Final[Mapping[BoxLossName, BoxLoss]] = {"l1": l1, "giou": giou}

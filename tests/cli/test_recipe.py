@@ -123,6 +123,16 @@ def test_check_reports_schema_and_backbone_at_once(mimdet, here):
     )
 
 
+def test_check_names_the_box_losses_there_are_for_an_unknown_one(mimdet):
+    outcome = mimdet("recipe", "check", "demo", "--set", "head.box_loss=gio")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "error: 'head.box_loss' cannot be 'gio'.\n"
+        "  at:  --set head.box_loss=gio\n"
+        "  fix: did you mean 'giou'? Give one of l1, giou.\n"
+    )
+
+
 def test_check_names_an_unknown_backbone(mimdet):
     outcome = mimdet("recipe", "check", "demo", "--set", "backbone.name=mimdt")
     assert outcome.code == 5

@@ -63,6 +63,8 @@ CHANGES: dict[str, dict[Any, set[str]]] = {
     "head.mask": {False: {"parameters", "losses"}},
     "head.cascade": {True: {"parameters", "losses"}},
     "head.rules": {"mmdet": {"losses"}},
+    "head.rpn_box_loss": {"giou": {"losses"}},
+    "head.box_loss": {"giou": {"losses"}},
     "data.skip_empty": {False: {"batches"}},
     "data.group_by_aspect": {False: {"batches"}},
     "train.precision": {"bf16": {"losses", "on_a_gpu"}, "fp16": {"on_a_gpu"}},
