@@ -159,13 +159,10 @@ def _score(
         )
     recipe = complete(load_recipe(target / "last" / RECIPE, overrides)).recipe
     gmacs = count(recipe, _classes(target)).gmacs
-    ap = report.ap
     record["evaluations"][scoring.key] = {
         "settings": dict(scoring.settings),
         "evals": scoring.evals,
-        "box_ap": ap.box.AP,
-        "mask_ap": None if ap.mask is None else ap.mask.AP,
-        "ap": ap.to_json(),
+        "ap": report.ap.to_json(),
         "eval_s": None if report.seconds is None else round(report.seconds, 3),
         "gmacs": None if gmacs is None else gmacs * scoring.evals,
         "folder": f"evals/{scoring.key}",

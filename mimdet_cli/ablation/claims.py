@@ -2,16 +2,17 @@
 
 Every rule comes down to quantities that should lie above a margin, such as a difference of two
 cells. Such a quantity is known up to an interval: for AP the paired one over images, and over
-seeds where there are two or more (see `statistics`), for costs the range over seeds; parameters and
-multiply-accumulates are exact. It lies above the margin if its whole interval does, not above if
+seeds where there are two or more (see `statistics`), for other accuracies and for costs the range
+over seeds; exact costs have none. It lies above the margin if its whole interval does, not above if
 its whole interval lies at or below the margin, and is undecided otherwise. A claim
 
 - holds if all of its quantities lie above their margins,
 - fails if one of them does not,
-- is undecided otherwise, and as long as a cell that it names has not been run.
+- is undecided otherwise, as long as a cell that it names has not been run, and where an accuracy
+  that is not resampled is known of one seed alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Literal
@@ -21,7 +22,6 @@ from mimdet_cli.ablation.schema import (
     Claim,
     Falls,
     Higher,
-    Metric,
     NotLower,
     Rises,
     Rule,
@@ -35,44 +35,25 @@ from mimdet_cli.ablation.statistics import (
     range_contrast,
     why_unpaired,
 )
+from mimdet_cli.evaluation.metrics import METRICS, Accuracy, CostMetric, Metric
 
 Judgement = Literal["holds", "fails", "undecided"]
 
-NAMES: Final[Mapping[Metric, str]] = {
-    "box_ap": "box AP",
-    "mask_ap": "mask AP",
-    "train_s": "training time",
-    "step_s": "step time",
-    "peak_memory_gb": "peak memory",
-    "parameters": "parameters",
-    "gmacs": "GMACs",
-}
-FORMATS: Final[Mapping[Metric, tuple[str, str]]] = {
-    "box_ap": (".1f", ""),
-    "mask_ap": (".1f", ""),
-    "train_s": (",.0f", " s"),
-    "step_s": (".4f", " s"),
-    "peak_memory_gb": (".2f", " GB"),
-    "parameters": (",.0f", ""),
-    "gmacs": (",.2f", ""),
-}
-
-MEASURED: Final[tuple[Metric, ...]] = ("train_s", "step_s", "peak_memory_gb")
-"""Costs that differ from run to run."""
+TWO_SEEDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class CellFigures:
-    """What is known of one cell: AP by seed, `box_ap` and `mask_ap`, and costs by seed."""
+    """What is known of one cell by metric and seed: what is resampled, and all the rest."""
 
-    ap: Mapping[str, BySeed] = field(default_factory=dict)
-    costs: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    resampled: Mapping[str, BySeed] = field(default_factory=dict)
+    plain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     def values(self, metric: Metric) -> dict[int, float]:
         """A metric by seed; empty where nothing is known."""
-        if metric in self.ap:
-            return {seed: one.value for seed, one in self.ap[metric].items()}
-        return dict(self.costs.get(metric, {}))
+        if metric.key in self.resampled:
+            return {seed: one.value for seed, one in self.resampled[metric.key].items()}
+        return dict(self.plain.get(metric.key, {}))
 
 
 Table = Mapping[str, CellFigures]
@@ -99,7 +80,7 @@ class Quantity:
 
 def judge(claim: Claim, table: Table, plan: Plan) -> Verdict:
     """The verdict on `claim`."""
-    metric = claim.metric
+    metric = METRICS[claim.metric]
     reason = _why_unknown(cells_of(claim), table, metric)
     if reason is not None:
         return Verdict(claim, "undecided", reason)
@@ -109,7 +90,7 @@ def judge(claim: Claim, table: Table, plan: Plan) -> Verdict:
     judgement = _together([_side(one, quantity.margin) for quantity, one in pairs])
     means = "; ".join(_mean(label, table[label], metric) for label in cells_of(claim))
     steps = "; ".join(_told(quantity, one, metric) for quantity, one in pairs)
-    return Verdict(claim, judgement, f"{NAMES[metric]} {means}. {steps}.")
+    return Verdict(claim, judgement, f"{metric.name} {means}. {steps}.")
 
 
 def quantities(rule: Rule) -> Iterator[Quantity]:
@@ -138,20 +119,27 @@ def _why_unknown(cells: Sequence[str], table: Table, metric: Metric) -> str | No
         return f"not run: {', '.join(absent)}."
     blank = [cell for cell in dict.fromkeys(cells) if not table[cell].values(metric)]
     if blank:
-        return f"no {NAMES[metric]} of {', '.join(blank)}."
-    if metric not in ("box_ap", "mask_ap"):
+        return f"no {metric.name} of {', '.join(blank)}."
+    if not isinstance(metric, Accuracy):
         return None
-    reason = why_unpaired([table[cell].ap[metric] for cell in cells])
-    return None if reason is None else f"the cells cannot be compared: {reason}."
+    if metric.resampled:
+        reason = why_unpaired([table[cell].resampled[metric.key] for cell in cells])
+        return None if reason is None else f"the cells cannot be compared: {reason}."
+    few = [cell for cell in dict.fromkeys(cells) if len(table[cell].values(metric)) < TWO_SEEDS]
+    if few:
+        return f"{metric.name} is not resampled over images and has one seed of {', '.join(few)}."
+    return None
 
 
 def _measure(quantity: Quantity, table: Table, metric: Metric, plan: Plan) -> Difference:
-    if metric in ("box_ap", "mask_ap"):
-        paired = contrast([(w, table[cell].ap[metric]) for w, cell in quantity.terms], plan)
+    if isinstance(metric, Accuracy) and metric.resampled:
+        terms = [(weight, table[cell].resampled[metric.key]) for weight, cell in quantity.terms]
+        paired = contrast(terms, plan)
         assert paired is not None
         return paired
-    costs = [(w, list(table[cell].costs[metric].values())) for w, cell in quantity.terms]
-    return range_contrast(costs)
+    return range_contrast(
+        [(weight, list(table[cell].values(metric).values())) for weight, cell in quantity.terms]
+    )
 
 
 def _side(found: Difference, margin: float) -> Judgement:
@@ -168,14 +156,17 @@ def _together(sides: Sequence[Judgement]) -> Judgement:
 
 def _mean(label: str, cell: CellFigures, metric: Metric) -> str:
     values = list(cell.values(metric).values())
-    show = _shown(metric)
+    show = metric.text
     mean = show(sum(values) / len(values))
     spread = f" ({show(min(values))} to {show(max(values))})" if min(values) < max(values) else ""
     return f"{label}: {mean}{spread}"
 
 
 def _told(quantity: Quantity, found: Difference, metric: Metric) -> str:
-    show = _shown(metric, sign=True)
+
+    def show(value: float) -> str:
+        return metric.text(value, "+")
+
     text = f"{quantity.name} {show(found.mean)}"
     if found.p is not None:
         seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
@@ -183,13 +174,8 @@ def _told(quantity: Quantity, found: Difference, metric: Metric) -> str:
         text += f"(95 % over {found.covers}, {seeds}; p {found.p:.2g})"
     elif found.interval.low < found.interval.high:
         text += f" [{show(found.interval.low)}, {show(found.interval.high)}] (range over seeds)"
-    elif found.seeds == 1 and metric in MEASURED:
+    elif found.seeds == 1 and isinstance(metric, CostMetric) and not metric.exact:
         text += " (1 seed)"
     if quantity.margin:
         text += f", margin {show(quantity.margin)}"
     return text
-
-
-def _shown(metric: Metric, sign: bool = False) -> Callable[[float], str]:
-    form, unit = FORMATS[metric]
-    return lambda value: format(value, ("+" if sign else "") + form) + unit

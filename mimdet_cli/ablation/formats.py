@@ -2,12 +2,12 @@
 
 JSON: `cells` hold, by metric, our figures (`ap`: by seed, mean, median, lowest, highest, deviation,
 `interval` of the mean over images, `difference` to the default cell with its `interval`, `p`, what
-those cover, and the interval over images alone; `costs`: by seed, mean, median, lowest, highest,
-and the multiple of the default cell's, `relative`) apart from the published ones (`paper`: figures
-in the paper's units, `relative` to the paper's own default cell: points for AP, multiples else);
-`claims` the rules, verdicts and numbers; `runs` how far each run is; `differs` the sentences on
-what sets the runs apart from the paper's. AP is in points of 100, times in seconds, memory in GB,
-`gmacs` in 10^9; null is not known.
+those cover, and the interval over images alone, as far as images are resampled; `costs`: by seed,
+mean, median, lowest, highest, and the multiple of the default cell's, `relative`) apart from the
+published ones (`paper`: figures in the paper's units, `relative` to the paper's own default cell:
+points for AP, multiples else); `claims` the rules, verdicts and numbers; `runs` how far each run
+is; `differs` the sentences on what sets the runs apart from the paper's. AP is in points of 100,
+times in seconds, memory in GB, `gmacs` in 10^9; null is not known.
 
 CSV: a row for each cell with the same figures; the names of the paper's columns begin with
 `paper_`.
@@ -15,14 +15,14 @@ CSV: a row for each cell with the same figures; the names of the paper's columns
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mimdet_cli.ablation.published import FIELDS, PaperRow
-from mimdet_cli.ablation.schema import Metric
+from mimdet_cli.ablation.published import PaperRow
 from mimdet_cli.ablation.statistics import Difference, Estimate, Interval
-from mimdet_cli.ablation.summary import APS, COSTS, Cost, Row, Summary
+from mimdet_cli.ablation.summary import Cost, Row, Summary
+from mimdet_cli.evaluation.metrics import COSTS, METRICS, Accuracy
 
 DIGITS = 6
 
@@ -50,7 +50,7 @@ def to_json(summary: Summary, command: str) -> dict[str, Any]:
         "metrics": list(record.ablation.metrics),
         "resamples": summary.plan.resamples,
         "state": {one: len(summary.in_state(one)) for one in states},
-        "cells": [_cell(row) for row in summary.rows],
+        "cells": [_cell(row, summary.accuracies) for row in summary.rows],
         "claims": [
             {**one.claim.model_dump(mode="json"), "verdict": one.judgement, "numbers": one.numbers}
             for one in summary.verdicts
@@ -65,7 +65,7 @@ def to_json(summary: Summary, command: str) -> dict[str, Any]:
 
 def to_csv(summary: Summary) -> str:
     """A row for each cell, under a heading."""
-    rows = [_flat(row) for row in summary.rows]
+    rows = [_flat(row, summary.accuracies) for row in summary.rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -73,7 +73,7 @@ def to_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _cell(row: Row) -> dict[str, Any]:
+def _cell(row: Row, accuracies: Sequence[Accuracy]) -> dict[str, Any]:
     cell = row.cell
     return {
         "label": cell.label,
@@ -83,21 +83,21 @@ def _cell(row: Row) -> dict[str, Any]:
         "evals": cell.evals,
         "seeds": list(row.seeds),
         "seeds_wanted": list(row.wanted),
-        "ap": {metric: _ap(row, metric) for metric in APS},
-        "costs": {metric: _cost(row.costs.get(metric)) for metric in COSTS},
+        "ap": {metric.key: _ap(row, metric) for metric in accuracies},
+        "costs": {metric.key: _cost(row.costs.get(metric.key)) for metric in COSTS},
         "paper": None if row.paper is None else _paper(row.paper),
     }
 
 
-def _ap(row: Row, metric: Metric) -> dict[str, Any] | None:
-    found = row.estimates.get(metric)
+def _ap(row: Row, metric: Accuracy) -> dict[str, Any] | None:
+    found = row.estimates.get(metric.key)
     if found is None:
         return None
     return {
         "by_seed": _rounded(row.figures.values(metric)),
         **_spread(found),
-        "interval": _ends(found.interval),
-        "difference": _difference(row.differences.get(metric)),
+        "interval": None if found.interval is None else _ends(found.interval),
+        "difference": _difference(row.differences.get(metric.key)),
     }
 
 
@@ -135,14 +135,16 @@ def _cost(found: Cost | None) -> dict[str, Any] | None:
 
 def _paper(paper: PaperRow) -> dict[str, Any]:
     return {
-        **{FIELDS[metric]: value for metric, value in paper.values.items()},
+        **{METRICS[key].paper.field: value for key, value in paper.values.items()},
         "gpu": paper.gpu,
-        "relative": {FIELDS[metric]: _short(value) for metric, value in paper.relative.items()},
+        "relative": {
+            METRICS[key].paper.field: _short(value) for key, value in paper.relative.items()
+        },
         "hours_not_compared": paper.apart,
     }
 
 
-def _flat(row: Row) -> dict[str, str | float | None]:
+def _flat(row: Row, accuracies: Sequence[Accuracy]) -> dict[str, str | float | None]:
     values: dict[str, str | float | None] = {
         "cell": row.cell.label,
         "training": row.cell.training,
@@ -150,21 +152,22 @@ def _flat(row: Row) -> dict[str, str | float | None]:
         "seeds": len(row.seeds),
         "seeds_wanted": len(row.wanted),
     }
-    for metric in APS:
-        values |= _flat_ap(row, metric)
-    for metric in COSTS:
-        cost = row.costs.get(metric)
-        values[metric] = None if cost is None else _short(cost.spread.mean)
-        values[f"{metric}_relative"] = None if cost is None else _short(cost.relative)
+    for metric in accuracies:
+        values |= _flat_ap(row, metric.key)
+    for one in COSTS:
+        cost = row.costs.get(one.key)
+        values[one.key] = None if cost is None else _short(cost.spread.mean)
+        values[f"{one.key}_relative"] = None if cost is None else _short(cost.relative)
     paper = row.paper or PaperRow({}, {}, None, None)
-    for metric, name in FIELDS.items():
-        values[f"paper_{name}"] = paper.values.get(metric)
-        word = "difference" if metric in APS else "relative"
-        values[f"paper_{name}_{word}"] = _short(paper.relative.get(metric))
+    for any_metric in (*accuracies, *COSTS):
+        name, key = f"paper_{any_metric.paper.field}", any_metric.key
+        values[name] = paper.values.get(key)
+        word = "difference" if isinstance(any_metric, Accuracy) else "relative"
+        values[f"{name}_{word}"] = _short(paper.relative.get(key))
     return values | {"paper_gpu": paper.gpu}
 
 
-def _flat_ap(row: Row, metric: Metric) -> dict[str, float | None]:
+def _flat_ap(row: Row, metric: str) -> dict[str, float | None]:
     found, against = row.estimates.get(metric), row.differences.get(metric)
     names = ("mean", "median", "lowest", "highest", "deviation")
     spread = dict.fromkeys(names) if found is None else _spread(found)

@@ -37,18 +37,18 @@ class Measure:
     def of(
         self, folder: Path, annotations: Path, recorded: Mapping[str, float | None]
     ) -> dict[str, Resampled]:
-        """`box_ap` and `mask_ap`, those that are `recorded`, of an evaluation's folder."""
+        """The resampled metrics, those that are `recorded`, of an evaluation's folder."""
         predictions = folder / PREDICTIONS
         if not predictions.is_file():
             read_json(predictions)  # says that it is not there
         stamp = self._stamp(predictions, annotations)
+        known = {kind: value for kind, value in recorded.items() if value is not None}
         found = _kept(folder / KEPT, stamp)
-        if found is None:
+        if found is None or not known.keys() <= found.keys():
             matches = match_file(predictions, annotations)
             drawn = {kind: Resampled.of(one, self.plan) for kind, one in matches.items()}
             found = {kind: one for kind, one in drawn.items() if one is not None}
             _keep(folder / KEPT, stamp, found)
-        known = {kind: value for kind, value in recorded.items() if value is not None}
         for kind, value in known.items():
             again = found[kind].value if kind in found else None
             if again is None or abs(again - value) > ROUNDING:

@@ -18,20 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from mimdet_cli.ablation.claims import NAMES
-from mimdet_cli.ablation.schema import Metric
 from mimdet_cli.ablation.summary import Row, Summary
+from mimdet_cli.evaluation.metrics import BEST, METRICS, Accuracy, Metric
 from mimdet_cli.reporting.charts import COLOURS, INK, MUTED, panel, save
 
 FAMILY: Final = re.compile(r"(.+)(?:-|=|, )(.+)")
-UNITS: Final[Mapping[Metric, tuple[float, str, str]]] = {
-    "train_s": (1, "s", "h"),
-    "step_s": (1, "s", "s"),
-    "peak_memory_gb": (1, "GB", "GB"),
-    "parameters": (1e6, "millions", "millions"),
-    "gmacs": (1, "for a photograph", "as published"),
-}
-"""What is divided by for the axis, and its unit: ours and the paper's."""
 WIDTH: Final = 5.2
 """Inches of a panel."""
 READING: Final = "squares: means; whiskers: 95 % intervals over images; dots: seeds"
@@ -65,11 +56,11 @@ class Panel:
 def draw(summary: Summary, path: Path) -> None:
     """Draw the plot as a PNG; panels for which nothing is known are left out."""
     key = _evaluated_key(summary)
-    if key is None and summary.record.ablation.plot not in UNITS:
+    if key is None and _across(summary) is None:
         _draw_list(summary, path)
         return
     panels = [one for one in _panels(summary, key) if one.points]
-    panels = panels or [Panel("box AP", "", [], ours=True)]
+    panels = panels or [Panel(BEST.name, "", [], ours=True)]
     groups = list(dict.fromkeys(point.group for one in panels for point in one.points))
     figure = Figure(figsize=(WIDTH * len(panels) + 0.6, 4.6), dpi=130, layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -95,9 +86,15 @@ def _evaluated_key(summary: Summary) -> str | None:
     return key if all(isinstance(one, int | float) for one in values) else None
 
 
+def _across(summary: Summary) -> Metric | None:
+    """The metric to plot against; box AP is not plotted against itself."""
+    key = summary.record.ablation.plot
+    return None if key is None or key == BEST.key else METRICS[key]
+
+
 def _panels(summary: Summary, key: str | None) -> list[Panel]:
     """Ours over the evaluated key, ours over the metric to plot, and the paper's over the first."""
-    metric, rows = summary.record.ablation.plot, summary.rows
+    metric, rows = _across(summary), summary.rows
     found: list[Panel] = []
     group, kept, told = _family(rows), rows, ""
     if key is not None:
@@ -105,15 +102,14 @@ def _panels(summary: Summary, key: str | None) -> list[Panel]:
         group = _training
         places = sorted({_evaluated(row) for row in rows})
         points = _ours(rows, _evaluated, group)
-        found.append(Panel(f"box AP over {word}", word, points, ours=True, places=places))
+        found.append(Panel(f"{BEST.name} over {word}", word, points, ours=True, places=places))
         standing = [row for row in rows if row.cell.label == summary.record.default] or rows
         evaluation = standing[0].cell.evaluation
         kept = [row for row in rows if row.cell.evaluation == evaluation]
         told = f" at {evaluation}"
-    if metric is not None and metric in UNITS:
-        scale, unit, _ = UNITS[metric]
-        title, below = f"box AP over {NAMES[metric]}{told}", f"{NAMES[metric]} ({unit})"
-        points = _ours(kept, _cost_of(metric, scale), group)
+    if metric is not None:
+        title, below = f"{BEST.name} over {metric.name}{told}", f"{metric.name} ({metric.axis})"
+        points = _ours(kept, _mean_of(metric), group)
         found.append(Panel(title, below, points, ours=True))
     return [*found, *_published(summary, key, metric)]
 
@@ -125,14 +121,13 @@ def _published(summary: Summary, key: str | None, metric: Metric | None) -> list
         word = key.rpartition(".")[2]
         places = sorted({_evaluated(row) for row in rows})
         points = _theirs(rows, _evaluated, _training)
-        return [Panel(f"the paper's box AP over {word}", word, points, ours=False, places=places)]
-    if metric is None or metric not in UNITS:
+        title = f"the paper's {BEST.name} over {word}"
+        return [Panel(title, word, points, ours=False, places=places)]
+    if metric is None:
         return []
-    title, below = (
-        f"the paper's box AP over {NAMES[metric]}",
-        f"{NAMES[metric]} ({UNITS[metric][2]})",
-    )
-    points = _theirs(rows, _published_cost(metric), _family(rows))
+    title = f"the paper's {BEST.name} over {metric.name}"
+    below = f"{metric.name} ({metric.paper.axis})"
+    points = _theirs(rows, _published_of(metric), _family(rows))
     return [Panel(title, below, points, ours=False)]
 
 
@@ -141,10 +136,10 @@ def _ours(
 ) -> list[Point]:
     points = []
     for row in rows:
-        found, place = row.estimates.get("box_ap"), x(row)
+        found, place = row.estimates.get(BEST.key), x(row)
         if found is not None and place is not None:
-            ends = (found.interval.low, found.interval.high)
-            spread = found.spread
+            interval, spread = found.interval, found.spread
+            ends = None if interval is None else (interval.low, interval.high)
             points.append(Point(*group(row), place, spread.mean, ends, spread.values))
     return points
 
@@ -154,7 +149,7 @@ def _theirs(
 ) -> list[Point]:
     points = []
     for row in rows:
-        ap = None if row.paper is None else row.paper.values.get("box_ap")
+        ap = None if row.paper is None else row.paper.values.get(BEST.key)
         place = x(row)
         if ap is not None and place is not None:
             points.append(Point(*group(row), place, ap))
@@ -166,17 +161,18 @@ def _evaluated(row: Row) -> float:
     return float(row.cell.evaluation.rpartition("=")[2])
 
 
-def _cost_of(metric: Metric, scale: float) -> Callable[[Row], float | None]:
+def _mean_of(metric: Metric) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        cost = row.costs.get(metric)
-        return None if cost is None else cost.spread.mean / scale
+        figures = row.estimates if isinstance(metric, Accuracy) else row.costs
+        found = figures.get(metric.key)
+        return None if found is None else found.spread.mean / metric.scale
 
     return value
 
 
-def _published_cost(metric: Metric) -> Callable[[Row], float | None]:
+def _published_of(metric: Metric) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        return None if row.paper is None else row.paper.values.get(metric)
+        return None if row.paper is None else row.paper.values.get(metric.key)
 
     return value
 
@@ -279,13 +275,13 @@ def _draw_list(summary: Summary, path: Path) -> None:
     place = {row.cell.label: float(at) for at, row in enumerate(rows)}
     ours = _ours(rows, lambda row: place[row.cell.label], _label)
     theirs = _theirs(rows, lambda row: place[row.cell.label], _label)
-    panels = [("box AP", ours), *([("the paper's box AP", theirs)] if theirs else [])]
+    panels = [(BEST.name, ours), *([(f"the paper's {BEST.name}", theirs)] if theirs else [])]
     longest = max(len(label) for label in place)
     size = (0.075 * longest + 4.2 * len(panels), 1.7 + 0.36 * len(rows))
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, points) in zip(drawn, panels, strict=True):
-        panel(axes, title, "box AP", filled=bool(points))
+        panel(axes, title, BEST.name, filled=bool(points))
         axes.grid(visible=True, axis="x", color="#e4e4e7", linewidth=0.7)
         axes.grid(visible=False, axis="y")
         for one in points:

@@ -7,32 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mimdet_cli.ablation.schema import Metric, Paper
+from mimdet_cli.ablation.schema import Paper
+from mimdet_cli.evaluation.metrics import METRICS, Accuracy
 
-FIELDS: Final[Mapping[Metric, str]] = {
-    "box_ap": "box_ap",
-    "mask_ap": "mask_ap",
-    "train_s": "hours",
-    "step_s": "step_s",
-    "peak_memory_gb": "memory_gb",
-    "parameters": "params_m",
-    "gmacs": "gmacs",
-}
-"""What the papers' figures are called, by metric."""
-AP: Final = ("box_ap", "mask_ap")
 OTHER_GPU: Final = "other GPU"
 
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """Published figures of a cell by metric, in the paper's units.
+    """Published figures of a cell by the keys of the metrics, in the paper's units.
 
     `relative` are differences of AP in points, and costs as multiples, to the paper's figure of the
     default cell; `gpu` is that of the hours, and `apart` says why those are not compared, if so.
     """
 
-    values: Mapping[Metric, float]
-    relative: Mapping[Metric, float]
+    values: Mapping[str, float]
+    relative: Mapping[str, float]
     gpu: str | None
     apart: str | None
 
@@ -46,21 +36,19 @@ def paper_rows(paper: Mapping[str, Paper], default: str) -> dict[str, PaperRow]:
 def _row(one: Paper, base: Paper, is_default: bool) -> PaperRow:
     values = _values(one)
     bases = _values(base)
-    apart = (
-        OTHER_GPU
-        if {"train_s"} <= values.keys() & bases.keys() and (one.gpu is None or one.gpu != base.gpu)
-        else None
-    )
-    relative: dict[Metric, float] = {}
-    for metric, value in values.items():
-        if metric not in bases or is_default or (metric == "train_s" and apart):
+    shared = [METRICS[key] for key in values if key in bases]
+    other_gpu = one.gpu is None or one.gpu != base.gpu
+    apart = OTHER_GPU if other_gpu and any(metric.paper.on_gpu for metric in shared) else None
+    relative: dict[str, float] = {}
+    for metric in shared:
+        if is_default or (metric.paper.on_gpu and apart):
             continue
-        relative[metric] = value - bases[metric] if metric in AP else value / bases[metric]
+        value, of_default = values[metric.key], bases[metric.key]
+        is_accuracy = isinstance(metric, Accuracy)
+        relative[metric.key] = value - of_default if is_accuracy else value / of_default
     return PaperRow(values, relative, one.gpu, apart)
 
 
-def _values(paper: Paper) -> dict[Metric, float]:
-    found: dict[Metric, float | None] = {
-        metric: getattr(paper, field) for metric, field in FIELDS.items()
-    }
-    return {metric: value for metric, value in found.items() if value is not None}
+def _values(paper: Paper) -> dict[str, float]:
+    found = {key: paper.value(metric.paper.field) for key, metric in METRICS.items()}
+    return {key: value for key, value in found.items() if value is not None}

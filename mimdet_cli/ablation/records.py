@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mimdet_cli.ablation.layout import CELL, RECORDS, damaged, read_record, run_folder
 from mimdet_cli.ablation.request import Request
 from mimdet_cli.ablation.schema import Ablation
 from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS
 from mimdet_cli.recipe.catalog import find_recipe, shown
 
+Figures = dict[str, float | int | None]
+"""Figures by the keys of the metrics."""
 AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
@@ -63,12 +66,19 @@ class AblationRecord(Record):
 
 
 class Evaluated(Record):
-    """The figures of one evaluation of a run."""
+    """The figures of one evaluation of a run; a metric that was not recorded has no key."""
 
-    box_ap: float | None
-    mask_ap: float | None
-    eval_s: float | None = None
-    gmacs: float | None = None
+    figures: Figures
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """Accuracies from `ap`, costs beside it."""
+        if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
+            raise ValueError("an evaluation without its AP")
+        ap = _by_key(values["ap"])
+        costs = {one.key: values.get(one.key) for one in COSTS if one.per_evaluation}
+        return {"figures": {one.key: ap[one.key] for one in ACCURACIES if one.key in ap} | costs}
 
 
 class RunRecord(Record):
@@ -77,14 +87,22 @@ class RunRecord(Record):
     status: Literal["trained", "done", "failed", "to do"] = "to do"
     reason: str | None = None
     parent: str | None = None
-    train_s: float | None = None
-    steps: int | None = None
-    step_s: float | None = None
-    peak_memory_gb: float | None = None
-    parameters: int | None = None
-    gmacs: float | None = None
+    costs: Figures = {}
     device: str | None = None
     evaluations: dict[str, Evaluated] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """Costs stand in the file under their own keys."""
+        if not isinstance(values, dict):
+            return values
+        return {**values, "costs": {one.key: values.get(one.key) for one in COSTS}}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training has come to its end."""
+        return self.costs.get("train_s") is not None
 
 
 def read_ablation(out: Path, name: str) -> AblationRecord:
@@ -148,6 +166,18 @@ def refuse_another(record: AblationRecord, request: Request, path: Path) -> None
     ]
     if errors:
         raise RecipeError.joined(errors)
+
+
+def _by_key(ap: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An AP report as it is written; `{"box": {"AP50": ...}, "mask": null}` is an older form."""
+    if "box" not in ap:
+        return ap
+    rows = {task: row for task, row in ap.items() if task in ("box", "mask") and row is not None}
+    return {
+        one.key: rows[one.task][one.label]
+        for one in ACCURACIES
+        if one.label in rows.get(one.task, {})
+    }
 
 
 def _listed(values: Sequence[object]) -> str:

@@ -27,6 +27,7 @@ from mimdet_cli.ablation.sections import (
 )
 from mimdet_cli.ablation.summary import Summary
 from mimdet_cli.errors import ResourceError
+from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.files import write_text
 from mimdet_cli.recipe.catalog import shipped
 from mimdet_cli.reporting.tables import markdown_table, text_table
@@ -57,7 +58,7 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
         f"{record.ablation.question} ({record.ablation.source})",
         f"```bash\n{command(summary)}\n```",
         state(summary),
-        f"![box AP of {record.name}]({picture or f'{record.name}.png'})",
+        f"![{BEST.name} of {record.name}]({picture or f'{record.name}.png'})",
     ]
     for table in _tables(summary, full=True):
         parts += [f"**{_capital(table.title)}**", markdown_table(table.headers, table.rows)]

@@ -19,8 +19,10 @@ from mimdet_cli.ablation.folder import LOCK, enter, holder, is_done
 from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.own_data import is_own
 from mimdet_cli.ablation.plan import Plan, Run
+from mimdet_cli.ablation.records import RunRecord
 from mimdet_cli.build import choose_device, find_data
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
+from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.progress import Progress
 from mimdet_cli.words import counted, lasting
 
@@ -187,9 +189,10 @@ def _last_words(log: Path, code: int) -> str:
 
 def _figures(record: dict[str, Any], run: Run) -> str:
     """The box AP of its evaluations."""
-    scored = [record["evaluations"][one.key]["box_ap"] for one in run.scorings]
+    evaluations = RunRecord.model_validate(record).evaluations
+    scored = [evaluations[one.key].figures[BEST.key] for one in run.scorings]
     values = [value for value in scored if value is not None]
     if not values:
-        return "box AP -"
-    low, high = min(values), max(values)
-    return f"box AP {low:.1f}" if len(scored) == 1 else f"box AP {low:.1f} to {high:.1f}"
+        return f"{BEST.name} {BEST.text(None)}"
+    told = f"{BEST.name} {BEST.text(min(values))}"
+    return told if len(scored) == 1 else f"{told} to {BEST.text(max(values))}"

@@ -7,17 +7,21 @@ by the one of the two that the ablation varies. A point of axes is called after 
 its keys: `train_ratio=0.5, eval_ratio=1`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetPydanticSchema, create_model
+from pydantic_core.core_schema import literal_schema
 
 from backbones.options.base import Count, Section
+from mimdet_cli.evaluation.metrics import METRICS
 
 Settings = dict[str, Any]
 """Dotted recipe keys and their values."""
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
 """Dotted recipe keys and the values that each takes."""
-Metric = Literal["box_ap", "mask_ap", "train_s", "step_s", "peak_memory_gb", "parameters", "gmacs"]
+MetricKey = Annotated[str, GetPydanticSchema(lambda _type, _next: literal_schema(list(METRICS)))]
+"""The key of a metric in `evaluation.metrics`."""
+Metrics = tuple[MetricKey, ...]
 Cells = Annotated[list[str], Field(min_length=2)]
 
 
@@ -118,31 +122,34 @@ class Claim(Section):
 
     says: str
     """The claim in one sentence."""
-    metric: Metric = "box_ap"
+    metric: MetricKey = "box_ap"
     """What is compared."""
     rule: Rule
     """When it holds."""
 
 
-class Paper(Section):
+if TYPE_CHECKING:
+    _Figures = Section
+else:  # a field for each metric, by the name that papers' figures have
+    _Figures = create_model(
+        "_Figures",
+        __base__=Section,
+        **{
+            one.paper.field: (float | None, Field(default=None, description=one.paper.help))
+            for one in METRICS.values()
+        },
+    )
+
+
+class Paper(_Figures):
     """Published figures of one cell; AP in points, the rest in the named units."""
 
-    box_ap: float | None = None
-    """Box AP on COCO val2017."""
-    mask_ap: float | None = None
-    """Mask AP on COCO val2017."""
-    hours: float | None = None
-    """Training time; comparable on one kind of GPU alone."""
     gpu: str | None = None
     """The GPU of `hours`."""
-    memory_gb: float | None = None
-    """Peak training memory."""
-    params_m: float | None = None
-    """Parameters in millions."""
-    gmacs: float | None = None
-    """Multiply-accumulates in units of 1e9."""
-    step_s: float | None = None
-    """Seconds of one training step."""
+
+    def value(self, field: str) -> float | None:
+        """The figure in a field."""
+        return getattr(self, field)
 
 
 class Ablation(Section):
@@ -166,9 +173,9 @@ class Ablation(Section):
     """What is only evaluated."""
     default: str | None = None
     """The cell that the others are compared with; null: the first."""
-    metrics: tuple[Metric, ...] = ("box_ap", "mask_ap", "train_s", "peak_memory_gb", "parameters")
-    """Columns of the report."""
-    plot: Metric | None = None
+    metrics: Metrics = ("box_ap", "mask_ap", "train_s", "peak_memory_gb", "parameters")
+    """Tables and columns of the report."""
+    plot: MetricKey | None = None
     """What the plot's x axis shows against box AP; null: the cells in order."""
     claims: list[Claim] = Field(default_factory=list)
     """Sentences to judge."""

@@ -3,21 +3,14 @@
 Columns of the paper's figures begin with "paper"; no other column has anything of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from mimdet_cli.ablation.claims import NAMES
 from mimdet_cli.ablation.published import PaperRow
-from mimdet_cli.ablation.schema import Metric
-from mimdet_cli.ablation.statistics import Interval
-from mimdet_cli.ablation.summary import APS, COSTS, Row, Summary
+from mimdet_cli.ablation.statistics import Interval, Spread
+from mimdet_cli.ablation.summary import Row, Summary
+from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS, NONE, Accuracy, CostMetric, Metric
 from mimdet_cli.words import counted
-
-NONE: Final = "-"
-HOUR: Final = 3600
-SHOWN_IN_HOURS: Final = 2 * HOUR
-SHOWN_WHOLE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +23,8 @@ class Table:
 
 
 def ap_tables(summary: Summary, *, full: bool) -> list[Table]:
-    """A table of box AP and one of mask AP, those that are asked for."""
-    return [_ap_table(summary, metric, full) for metric in APS if summary.shows(metric)]
+    """A table of each accuracy that is asked for."""
+    return [_ap_table(summary, metric, full) for metric in ACCURACIES if summary.shows(metric)]
 
 
 def cost_table(summary: Summary) -> Table | None:
@@ -39,11 +32,9 @@ def cost_table(summary: Summary) -> Table | None:
     shown = [metric for metric in COSTS if summary.shows(metric)]
     if not shown:
         return None
-    published = [
-        metric for metric in shown if any(metric in paper.values for paper in _papers(summary))
-    ]
-    headers = ["cell", *(NAMES[metric] for metric in shown)]
-    headers += [f"paper {NAMES[metric]}" for metric in published]
+    published = [metric for metric in shown if _has_paper(summary, metric)]
+    headers = ["cell", *(metric.name for metric in shown)]
+    headers += [f"paper {metric.name}" for metric in published]
     rows = [
         [
             row.cell.label,
@@ -88,6 +79,7 @@ def legend(summary: Summary) -> list[str]:
         "Mean, median and range are over the seeds; the interval is where 95 % of the means lie if "
         f"the images are resampled ({summary.plan.resamples:,} times).",
     ]
+    plain = [one for one in ACCURACIES if summary.shows(one) and not one.resampled]
     if any(row.differences for row in summary.rows):
         lines.append(
             f"Differences are to the default cell, {record.default}, paired by seed and image; "
@@ -96,6 +88,12 @@ def legend(summary: Summary) -> list[str]:
         )
     elif len(summary.rows) > 1:
         lines.append(f"No differences yet: the default cell, {record.default}, is not scored.")
+    if plain:
+        lines.append(
+            f"The images are not resampled for {', '.join(one.name for one in plain)}: these have "
+            "the range over seeds alone, their differences from the lowest to the highest of any "
+            'two seeds; "-" is undefined, or not recorded when the run was scored.'
+        )
     if any(summary.shows(metric) for metric in COSTS):
         lines.append(
             "Costs are means over the seeds, with the multiple of the default cell's; the time of "
@@ -109,12 +107,14 @@ def legend(summary: Summary) -> list[str]:
     return lines
 
 
-def _ap_table(summary: Summary, metric: Metric, full: bool) -> Table:
+def _ap_table(summary: Summary, metric: Accuracy, full: bool) -> Table:
     headers = ["cell", "seeds", "mean", "median", "range"]
     headers += ["deviation"] if full else []
-    headers += ["95 % interval", "difference", "its interval", "p"]
-    headers += ["over images alone"] if full else []
-    with_paper = any(metric in paper.values for paper in _papers(summary))
+    headers += ["95 % interval"] if metric.resampled else []
+    headers += ["difference", "its interval" if metric.resampled else "its range"]
+    headers += ["p"] if metric.resampled else []
+    headers += ["over images alone"] if metric.resampled and full else []
+    with_paper = _has_paper(summary, metric)
     headers += ["paper", "paper difference"] if with_paper else []
     rows = []
     for row in summary.rows:
@@ -122,90 +122,74 @@ def _ap_table(summary: Summary, metric: Metric, full: bool) -> Table:
         cells += _estimate(row, metric, full) + _difference(summary, row, metric, full)
         cells += _paper_ap(summary, row, metric) if with_paper else []
         rows.append(cells)
-    return Table(NAMES[metric], headers, rows)
+    return Table(metric.name, headers, rows)
 
 
-def _estimate(row: Row, metric: Metric, full: bool) -> list[str]:
-    found = row.estimates.get(metric)
-    if found is None:
-        return [NONE] * (5 if full else 4)
-    spread = found.spread
-    deviation = NONE if spread.deviation is None else f"{spread.deviation:.2f}"
-    return [
-        f"{spread.mean:.1f}",
-        f"{spread.median:.1f}",
-        f"{spread.lowest:.1f} to {spread.highest:.1f}" if len(spread.values) > 1 else NONE,
-        *([deviation] if full else []),
-        _interval(found.interval),
-    ]
-
-
-def _difference(summary: Summary, row: Row, metric: Metric, full: bool) -> list[str]:
-    found = row.differences.get(metric)
-    if found is None:
-        first = "default" if row.cell.label == summary.record.default else NONE
-        return [first, *([NONE] * (3 if full else 2))]
-    told = [f"{found.mean:+z.1f}", _interval(found.interval, sign=True)]
-    told.append(NONE if found.p is None else f"{found.p:.3f}")
+def _estimate(row: Row, metric: Accuracy, full: bool) -> list[str]:
+    found = row.estimates.get(metric.key)
+    spread = None if found is None else found.spread
+    told = _spread(spread, metric)
     if full:
-        images = found.over_images
-        told.append(NONE if images is None else _interval(images, sign=True))
+        deviation = None if spread is None else spread.deviation
+        told.append(NONE if deviation is None else f"{deviation:.2f}")
+    if metric.resampled:
+        told.append(_interval(None if found is None else found.interval, metric))
     return told
 
 
-def _paper_ap(summary: Summary, row: Row, metric: Metric) -> list[str]:
-    if row.paper is None or metric not in row.paper.values:
+def _spread(spread: Spread | None, metric: Accuracy) -> list[str]:
+    if spread is None:
+        return [NONE, NONE, NONE]
+    ends = f"{metric.text(spread.lowest)} to {metric.text(spread.highest)}"
+    middle = [metric.text(spread.mean), metric.text(spread.median)]
+    return [*middle, ends if len(spread.values) > 1 else NONE]
+
+
+def _difference(summary: Summary, row: Row, metric: Accuracy, full: bool) -> list[str]:
+    found = row.differences.get(metric.key)
+    if found is None:
+        first = "default" if row.cell.label == summary.record.default else NONE
+        return [first, NONE, *([NONE] * (1 + full) if metric.resampled else [])]
+    told = [metric.text(found.mean, "+z")]
+    if not metric.resampled:
+        return [*told, _interval(found.interval if found.seeds > 1 else None, metric, "+")]
+    told += [_interval(found.interval, metric, "+"), NONE if found.p is None else f"{found.p:.3f}"]
+    return [*told, _interval(found.over_images, metric, "+")] if full else told
+
+
+def _paper_ap(summary: Summary, row: Row, metric: Accuracy) -> list[str]:
+    if row.paper is None or metric.key not in row.paper.values:
         return [NONE, NONE]
     first = "default" if row.cell.label == summary.record.default else NONE
-    relative = row.paper.relative.get(metric)
-    return [f"{row.paper.values[metric]:.1f}", first if relative is None else f"{relative:+z.1f}"]
+    relative = row.paper.relative.get(metric.key)
+    shown = metric.paper.text(row.paper.values[metric.key])
+    return [shown, first if relative is None else metric.text(relative, "+z")]
 
 
-def _cost(row: Row, metric: Metric) -> str:
-    found = row.costs.get(metric)
+def _cost(row: Row, metric: CostMetric) -> str:
+    found = row.costs.get(metric.key)
     if found is None:
         return NONE
-    shown = _SHOWN[metric](found.spread.mean)
+    shown = metric.shown(found.spread.mean)
     return shown if found.relative is None else f"{shown} ({found.relative:.2f}x)"
 
 
-def _paper_cost(paper: PaperRow | None, metric: Metric) -> str:
-    if paper is None or metric not in paper.values:
+def _paper_cost(paper: PaperRow | None, metric: CostMetric) -> str:
+    if paper is None or metric.key not in paper.values:
         return NONE
-    shown = _PAPER_SHOWN[metric](paper.values[metric])
-    if metric == "train_s":
+    shown = metric.paper.text(paper.values[metric.key])
+    if metric.paper.on_gpu:
         shown += f" on {paper.gpu}" if paper.gpu else ""
         shown += f" ({paper.apart})" if paper.apart else ""
-    relative = paper.relative.get(metric)
+    relative = paper.relative.get(metric.key)
     return shown if relative is None else f"{shown} ({relative:.2f}x)"
 
 
-def _duration(seconds: float) -> str:
-    if seconds >= SHOWN_IN_HOURS:
-        return f"{seconds / HOUR:.1f} h"
-    return f"{seconds:.0f} s" if seconds >= SHOWN_WHOLE else f"{seconds:.2f} s"
+def _interval(interval: Interval | None, metric: Accuracy, sign: str = "") -> str:
+    if interval is None:
+        return NONE
+    return f"[{metric.text(interval.low, sign + 'z')}, {metric.text(interval.high, sign + 'z')}]"
 
 
-def _interval(interval: Interval, *, sign: bool = False) -> str:
-    form = "+z.1f" if sign else "z.1f"
-    return f"[{interval.low:{form}}, {interval.high:{form}}]"
-
-
-def _papers(summary: Summary) -> list[PaperRow]:
-    return [row.paper for row in summary.rows if row.paper is not None]
-
-
-_SHOWN: Final[Mapping[Metric, Callable[[float], str]]] = {
-    "train_s": _duration,
-    "step_s": lambda value: f"{value:.3f} s",
-    "peak_memory_gb": lambda value: f"{value:.2f} GB",
-    "parameters": lambda value: f"{value / 1e6:.2f} M",
-    "gmacs": lambda value: f"{value:,.1f}",
-}
-_PAPER_SHOWN: Final[Mapping[Metric, Callable[[float], str]]] = {
-    "train_s": lambda value: f"{value:.1f} h",
-    "step_s": lambda value: f"{value:.3f} s",
-    "peak_memory_gb": lambda value: f"{value:.1f} GB",
-    "parameters": lambda value: f"{value:.1f} M",
-    "gmacs": lambda value: f"{value:,.1f}",
-}
+def _has_paper(summary: Summary, metric: Metric) -> bool:
+    return any(row.paper is not None and metric.key in row.paper.values for row in summary.rows)

@@ -134,10 +134,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """AP of a cell: over seeds, and the interval of its mean over images."""
+    """An accuracy of a cell: over seeds, and the interval of its mean over images.
+
+    `interval` is None where nothing was resampled.
+    """
 
     spread: Spread
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +210,9 @@ def why_unpaired(cells: Sequence[BySeed]) -> str | None:
 
 
 def range_contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Difference:
-    """A weighted sum of costs: of their means, and between the extremes over their seeds.
+    """A weighted sum of figures: of their means, and between the extremes over their seeds.
 
-    Costs are not resampled: two or three timings say no more than their range.
+    For what is not resampled: two or three figures say no more than their range.
     """
     ends = [sorted((weight * min(v), weight * max(v))) for weight, v in terms]
     return Difference(

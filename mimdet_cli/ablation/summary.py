@@ -1,7 +1,7 @@
 """An ablation's folder -> one record of rows, from which every form of the report is written.
 
-Our figures and the published ones are kept apart from the start: `Row.ap` and `Row.costs` come from
-the folder, `Row.paper` from the ablation's file, and nothing is computed from both.
+Our figures and the published ones are kept apart from the start: `Row.paper` comes from the
+ablation's file, all else of a row from the folder, and nothing is computed from both.
 """
 
 import statistics
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mimdet_cli.ablation.claims import MEASURED, CellFigures, Verdict, judge
+from mimdet_cli.ablation.claims import CellFigures, Verdict, judge
 from mimdet_cli.ablation.differs import Sample, Split, differences
 from mimdet_cli.ablation.layout import EVALUATIONS, RECORDS, run_folder
 from mimdet_cli.ablation.measured import Measure
@@ -24,7 +24,6 @@ from mimdet_cli.ablation.records import (
     refuse_another,
 )
 from mimdet_cli.ablation.request import Request
-from mimdet_cli.ablation.schema import Metric
 from mimdet_cli.ablation.splits import recipe_of, split_of
 from mimdet_cli.ablation.statistics import (
     Difference,
@@ -34,14 +33,15 @@ from mimdet_cli.ablation.statistics import (
     Spread,
     difference,
     estimate,
+    range_contrast,
 )
 from mimdet_cli.errors import MimdetError
+from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS, Accuracy, CostMetric, Metric
 from mimdet_cli.progress import Progress
 
-APS: Final[tuple[Metric, ...]] = ("box_ap", "mask_ap")
-COSTS: Final[tuple[Metric, ...]] = (*MEASURED, "parameters", "gmacs")
 Drawn = Mapping[tuple[str, str], Mapping[str, Resampled]]
-"""Resampled AP by run and evaluation."""
+"""Resampled accuracies by run and evaluation."""
+NOT_RESAMPLED: Final = tuple(one for one in ACCURACIES if not one.resampled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,17 @@ class Cost:
 class Row:
     """A cell: `seeds` are those that it has been scored for, `wanted` all of them.
 
-    `estimates` and `differences` (to the default cell) are by metric; what is not known is absent.
+    `estimates` and `differences` (to the default cell) of accuracies, and `costs`, are by the keys
+    of the metrics; what is not known is absent.
     """
 
     cell: CellRecord
     seeds: tuple[int, ...]
     wanted: tuple[int, ...]
     figures: CellFigures
-    estimates: Mapping[Metric, Estimate]
-    differences: Mapping[Metric, Difference]
-    costs: Mapping[Metric, Cost]
+    estimates: Mapping[str, Estimate]
+    differences: Mapping[str, Difference]
+    costs: Mapping[str, Cost]
     paper: PaperRow | None
 
 
@@ -105,7 +106,12 @@ class Summary:
 
     def shows(self, metric: Metric) -> bool:
         """Whether the ablation asks for a metric."""
-        return metric in self.record.ablation.metrics
+        return metric.key in self.record.ablation.metrics
+
+    @property
+    def accuracies(self) -> list[Accuracy]:
+        """What the files of a report hold: what is resampled, and what is asked for."""
+        return [one for one in ACCURACIES if one.resampled or self.shows(one)]
 
     def in_state(self, state: str) -> list[RunState]:
         """The runs that are in a state."""
@@ -122,7 +128,7 @@ def summarise(request: Request, progress: Progress, plan: Plan | None = None) ->
     drawn = _drawn(request, record, runs, plan, progress)
     figures = {cell.label: _figures(cell, runs, drawn) for cell in record.cells}
     rows = _rows(record, runs, figures, drawn, plan)
-    table = {label: one for label, one in figures.items() if one.ap or one.costs}
+    table = {label: one for label, one in figures.items() if one.resampled or one.plain}
     sample = _sample(request, record, runs)
     return Summary(
         record,
@@ -141,7 +147,7 @@ def _sample(
     """A trained run, of the default cell if there is one."""
     for cell in sorted(record.cells, key=lambda cell: cell.label != record.default):
         for name in cell.runs.values():
-            if runs[name].train_s is not None:
+            if runs[name].is_trained:
                 split = split_of(request.out, record, name, request.data)
                 return Sample(cell, recipe_of(request.out, name), split)
     return None
@@ -169,7 +175,8 @@ def _drawn(
             scored = runs[name].evaluations[key]
             try:
                 split = split_of(request.out, record, name, request.data)
-                recorded = {"box_ap": scored.box_ap, "mask_ap": scored.mask_ap}
+                keys = [one.key for one in ACCURACIES if one.resampled]
+                recorded = {key: scored.figures.get(key) for key in keys}
                 found[name, key] = measure.of(folder, split.annotations, recorded)
             except MimdetError as error:
                 errors += [one for one in error.each() if str(one) not in map(str, errors)]
@@ -181,30 +188,32 @@ def _drawn(
 
 def _figures(cell: CellRecord, runs: Mapping[str, RunRecord], drawn: Drawn) -> CellFigures:
     """What is known of a cell by seed."""
-    scored = {seed: drawn[name, cell.key] for seed, name in cell.runs.items()
-              if (name, cell.key) in drawn}  # fmt: skip
-    ap = {kind: {seed: one[kind] for seed, one in scored.items() if kind in one} for kind in APS}
-    costs: dict[str, dict[int, float]] = {}
+    resampled: dict[str, dict[int, Resampled]] = {}
+    plain: dict[str, dict[int, float]] = {}
     for seed, name in cell.runs.items():
-        run = runs[name]
-        evaluated = run.evaluations.get(cell.key)
-        values = {
-            "train_s": _whole_time(run, runs),
-            "step_s": run.step_s,
-            "peak_memory_gb": run.peak_memory_gb,
-            "parameters": run.parameters,
-            "gmacs": None if evaluated is None else evaluated.gmacs,
-        }
-        for kind, value in values.items():
+        scored = drawn.get((name, cell.key))
+        for key, one in (scored or {}).items():
+            resampled.setdefault(key, {})[seed] = one
+        accuracies = () if scored is None else NOT_RESAMPLED
+        for metric in (*accuracies, *COSTS):
+            value = _recorded(metric, runs[name], cell.key, runs)
             if value is not None:
-                costs.setdefault(kind, {})[seed] = value
-    return CellFigures({kind: by_seed for kind, by_seed in ap.items() if by_seed}, costs)
+                plain.setdefault(metric.key, {})[seed] = value
+    return CellFigures(resampled, plain)
 
 
-def _whole_time(run: RunRecord, runs: Mapping[str, RunRecord]) -> float | None:
-    """Seconds of a training and of those that it goes on from."""
-    before = 0.0 if run.parent is None else _whole_time(runs[run.parent], runs)
-    return None if run.train_s is None or before is None else run.train_s + before
+def _recorded(
+    metric: Metric, run: RunRecord, evaluation: str, runs: Mapping[str, RunRecord]
+) -> float | None:
+    """A figure of a run by its record; with those of the runs that it goes on from."""
+    if not isinstance(metric, CostMetric) or metric.per_evaluation:
+        evaluated = run.evaluations.get(evaluation)
+        return None if evaluated is None else evaluated.figures.get(metric.key)
+    own = run.costs.get(metric.key)
+    if own is None or run.parent is None or not metric.adds_up:
+        return own
+    before = _recorded(metric, runs[run.parent], evaluation, runs)
+    return None if before is None else own + before
 
 
 def _rows(
@@ -224,30 +233,43 @@ def _rows(
     for cell in record.cells:
         own = figures[cell.label]
         alike = devices[cell.label] == devices.get(record.default)
-        base = {} if cell.label == record.default else default.costs
-        estimates = {kind: estimate(own.ap[kind]) for kind in APS if kind in own.ap}
-        against = {
-            kind: difference(own.ap[kind], default.ap.get(kind, {}), plan)
-            for kind in estimates
-            if cell.label != record.default
-        }
+        base = CellFigures() if cell.label == record.default else default
+        estimates = {one.key: _estimate(own, one) for one in ACCURACIES}
+        against = {one.key: _difference(own, base, one, plan) for one in ACCURACIES}
         rows.append(
             Row(
                 cell,
                 tuple(seed for seed, name in cell.runs.items() if (name, cell.key) in drawn),
                 tuple(cell.runs),
                 own,
-                {kind: one for kind, one in estimates.items() if one is not None},
-                {kind: one for kind, one in against.items() if one is not None},
+                {key: one for key, one in estimates.items() if one is not None},
+                {key: one for key, one in against.items() if one is not None},
                 {
-                    kind: _cost(own.costs[kind], base.get(kind, {}), alike or kind not in MEASURED)
-                    for kind in COSTS
-                    if kind in own.costs
+                    one.key: _cost(own.values(one), base.values(one), alike or one.exact)
+                    for one in COSTS
+                    if own.values(one)
                 },
                 published.get(cell.label),
             )
         )
     return rows
+
+
+def _estimate(own: CellFigures, metric: Accuracy) -> Estimate | None:
+    if metric.resampled:
+        return estimate(own.resampled.get(metric.key, {}))
+    values = list(own.values(metric).values())
+    return Estimate(Spread.of(values), None) if values else None
+
+
+def _difference(
+    own: CellFigures, default: CellFigures, metric: Accuracy, plan: Plan
+) -> Difference | None:
+    if metric.resampled:
+        of_default = default.resampled.get(metric.key, {})
+        return difference(own.resampled.get(metric.key, {}), of_default, plan)
+    values = [list(one.values(metric).values()) for one in (own, default)]
+    return range_contrast(list(zip((1, -1), values, strict=True))) if all(values) else None
 
 
 def _cost(own: Mapping[int, float], default: Mapping[int, float], comparable: bool) -> Cost:
@@ -268,11 +290,11 @@ def _state(out: Path, record: AblationRecord, name: str, run: RunRecord) -> RunS
     keys = {cell.key for cell in cells}
     scored = sum(_is_scored(out, name, run, key) for key in keys)
     state, reason = "unfinished", f"trained, {scored} of {len(keys)} evaluations done"
-    if run.train_s is not None and scored == len(keys):
+    if run.is_trained and scored == len(keys):
         state, reason = "done", ""
     elif run.status == "failed":
         state, reason = "failed", run.reason or "no reason is recorded"
-    elif run.train_s is None:
+    elif not run.is_trained:
         begun = (run_folder(out, name) / "run").is_dir()
         reason = "its training has begun" if begun else "not begun"
     title = f"{training} seed {seed}"

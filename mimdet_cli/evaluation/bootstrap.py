@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimdet_cli.evaluation.annotation_file import read_annotations
-from mimdet_cli.evaluation.coco_ap import Kind, evaluator, masked
+from mimdet_cli.evaluation.coco_ap import KINDS, Kind, evaluator, masked
+from mimdet_cli.evaluation.metrics import ACCURACIES
 from mimdet_cli.evaluation.result_file import load_results
 
 Ints = NDArray[np.int64]
@@ -124,11 +125,14 @@ def match(
 
 
 def match_file(results: Path, annotations: Path) -> dict[str, Matches]:
-    """`box_ap` and, where both files hold masks, `mask_ap` of a COCO results file."""
+    """The resampled metrics of a COCO results file; of masks where both files hold them."""
     found = load_results(results, annotations)
     content = read_annotations(annotations)
-    matches = {"box_ap": match(content, found.entries, "bbox")}
-    return matches | ({"mask_ap": match(content, found.entries, "segm")} if found.masks else {})
+    return {
+        one.key: match(content, found.entries, KINDS[one.task])
+        for one in ACCURACIES
+        if one.resampled and (found.masks or one.task != "mask")
+    }
 
 
 def hits_needed(objects: Ints) -> Ints:

@@ -10,7 +10,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,38 +21,16 @@ from pycocotools.cocoeval import COCOeval
 
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.annotation_file import read_annotations
+from mimdet_cli.evaluation.metrics import ACCURACIES, HEADLINES, TASKS, Task
 
 CURVE_IOUS = {"0.50": 0, "0.75": 5}
-STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
 BOX_KEYS = ("image_id", "category_id", "score", "bbox")
 MASK_KEYS = ("image_id", "category_id", "score", "segmentation")
 Kind = Literal["bbox", "segm"]
-
-
-@dataclass(frozen=True, slots=True)
-class ApRow:
-    """COCO's averages in points of 100: over IoU .50:.95, at .50, at .75, by object size; recall.
-
-    Objects are small up to 32 x 32 pixels, large from 96 x 96. None where there is no such object.
-    """
-
-    AP: float | None
-    AP50: float | None
-    AP75: float | None
-    APs: float | None
-    APm: float | None
-    APl: float | None
-    AR100: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassAp:
-    """AP of one class in points of 100; `mask` is None where masks were not scored."""
-
-    box: float | None
-    mask: float | None
-
-
+KINDS: Mapping[Task, Kind] = {"box": "bbox", "mask": "segm"}
+"""What `COCOeval` calls the tasks."""
+Values = Mapping[str, float | None]
+"""Accuracies by key."""
 Curves = Mapping[str, Sequence[float]]
 
 
@@ -60,24 +38,23 @@ Curves = Mapping[str, Sequence[float]]
 class ApReport:
     """What `mimdet eval` reports.
 
-    `box_curves` and `mask_curves` hold precision (0 to 1) at the 101 recalls 0, 0.01, ... 1,
-    averaged over the classes, by IoU threshold ("0.50", "0.75"); a curve is empty where undefined.
+    `values` are points of 100 by the keys of `metrics.ACCURACIES`, `per_class` the headlines of
+    each class: None where there is no such object, no key where the task was not scored. `curves`
+    hold, by task, precision (0 to 1) at the 101 recalls 0, 0.01, ... 1, averaged over the classes,
+    by IoU threshold ("0.50", "0.75"); a curve is empty where undefined.
     """
 
-    box: ApRow
-    mask: ApRow | None
-    per_class: Mapping[str, ClassAp]
+    values: Values
+    per_class: Mapping[str, Values]
     images: int
     detections: int
-    box_curves: Curves = field(default_factory=dict)
-    mask_curves: Curves = field(default_factory=dict)
+    curves: Mapping[Task, Curves] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as the command prints it with `--json`."""
         return {
-            "box": asdict(self.box),
-            "mask": None if self.mask is None else asdict(self.mask),
-            "per_class": {name: asdict(ap) for name, ap in self.per_class.items()},
+            **self.values,
+            "per_class": {name: dict(values) for name, values in self.per_class.items()},
             "images": self.images,
             "detections": self.detections,
         }
@@ -85,7 +62,7 @@ class ApReport:
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    row: ApRow
+    values: Values
     by_category: list[float | None]
     curves: Curves
 
@@ -113,20 +90,20 @@ def score(
         )
     counted = [entry for entry in results if entry["image_id"] in ids]
     truth = [entry for entry in content["annotations"] if entry["image_id"] in ids]
-    box = _scores(content, truth, counted, ids, "bbox")
-    mask = _scores(content, masked(truth), counted, ids, "segm") if masks else None
-    names = _names(content["categories"])
+    found = {
+        task: _scores(content, masked(truth) if task == "mask" else truth, counted, ids, task)
+        for task in TASKS
+        if masks or task != "mask"
+    }
     return ApReport(
-        box=box.row,
-        mask=mask.row if mask else None,
+        values={key: value for one in found.values() for key, value in one.values.items()},
         per_class={
-            name: ClassAp(box.by_category[k], mask.by_category[k] if mask else None)
-            for k, name in enumerate(names)
+            name: {HEADLINES[task].key: one.by_category[k] for task, one in found.items()}
+            for k, name in enumerate(_names(content["categories"]))
         },
         images=len(ids),
         detections=len(counted),
-        box_curves=box.curves,
-        mask_curves=mask.curves if mask else {},
+        curves={task: one.curves for task, one in found.items()},
     )
 
 
@@ -148,18 +125,20 @@ def _scores(
     truth: Sequence[Mapping[str, Any]],
     results: Sequence[Mapping[str, Any]],
     ids: set[int],
-    kind: Kind,
+    task: Task,
 ) -> _Scores:
-    """Run `COCOeval` for one kind; what it prints is dropped."""
+    """Run `COCOeval` for one task; what it prints is dropped."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = evaluator(content, truth, results, ids, kind)
+        evaluation = evaluator(content, truth, results, ids, KINDS[task])
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     precision = evaluation.eval["precision"]  # (IoU 10, recall 101, class, area 4, detections 3)
     order = {category: k for k, category in enumerate(evaluation.params.catIds)}
     return _Scores(
-        row=ApRow(**{name: _points(evaluation.stats[at]) for name, at in STATS.items()}),
+        values={
+            one.key: _points(evaluation.stats[one.stat]) for one in ACCURACIES if one.task == task
+        },
         by_category=[
             _mean_points(precision[:, :, order[category["id"]], 0, -1])
             for category in content["categories"]

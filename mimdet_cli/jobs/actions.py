@@ -10,7 +10,8 @@ from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import total
-from mimdet_cli.jobs.scoring import Scored, points, score_model
+from mimdet_cli.evaluation.metrics import ACCURACIES, BEST
+from mimdet_cli.jobs.scoring import Scored, score_model
 from mimdet_cli.progress import Progress, StepMeter
 from mimdet_cli.recipe.completed import CompletedRecipe
 
@@ -69,17 +70,17 @@ def evaluation(
 
     def act(state: TrainState, _: Timed) -> None:
         best = max(
-            (record["box_ap"] or 0 for record in journal.read() if record["event"] == "eval"),
+            (record[BEST.key] or 0 for record in journal.read() if record["event"] == "eval"),
             default=-1.0,
         )
         scored = score_model(state.model, recipe, split, device, progress)
-        numbers = {"box_ap": scored.ap.box.AP, "box_ap50": scored.ap.box.AP50}
-        if scored.ap.mask is not None:
-            numbers |= {"mask_ap": scored.ap.mask.AP, "mask_ap50": scored.ap.mask.AP50}
+        values = scored.ap.values
+        told = [one for one in ACCURACIES if one.in_journal and one.key in values]
+        numbers = {one.key: values[one.key] for one in told}
         journal.write("eval", step=state.step, **numbers, eval_s=scored.seconds)
-        shown = "  ".join(f"{name} {points(value)}" for name, value in numbers.items())
+        shown = "  ".join(f"{one.key} {one.text(values[one.key])}" for one in told)
         progress.say(f"step {state.step}: {shown}")
-        if (numbers["box_ap"] or 0) > best:
+        if (values[BEST.key] or 0) > best:
             better(state, numbers)
         found[:] = [scored]
 

@@ -15,6 +15,7 @@ from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.loader import eval_loader
 from mimdet_cli.evaluation.coco_ap import ApReport, score
 from mimdet_cli.evaluation.inference import detect
+from mimdet_cli.evaluation.metrics import by_task
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
 from mimdet_cli.files import make_folder, write_text
@@ -175,18 +176,11 @@ def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
 def ap_lines(ap: ApReport) -> list[str]:
     """`box AP ...` and `mask AP ...`, a line each."""
     lines = []
-    for name, row in (("box", ap.box), ("mask", ap.mask)):
-        if row is not None:
-            rest = (("AP50", row.AP50), ("AP75", row.AP75), ("APs", row.APs), ("APm", row.APm))
-            more = (*rest, ("APl", row.APl), ("AR100", row.AR100))
-            shown = "  ".join(f"{key} {points(value)}" for key, value in more)
-            lines.append(f"{name + ' AP':8s}{points(row.AP):>5s}   {shown}")
+    for metrics in by_task(ap.values).values():
+        first, *rest = [one for one in metrics if one.in_line]
+        shown = "  ".join(f"{one.label} {one.text(ap.values[one.key])}" for one in rest)
+        lines.append(f"{first.name:8s}{first.text(ap.values[first.key]):>5s}   {shown}")
     return lines
-
-
-def points(value: float | None) -> str:
-    """Points of 100 with one decimal, or a dash where undefined."""
-    return "-" if value is None else f"{value:.1f}"
 
 
 def _named(folder: Path, ratio: float | None, own: float | None, evals: int) -> Path:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mimdet_cli.evaluation.metrics import HEADLINES, Task
 from mimdet_cli.files import replacing
 
 Record = Mapping[str, Any]
@@ -42,25 +43,19 @@ def training_curves(metrics: Iterable[Record], path: Path) -> None:
 
 
 class PrecisionReport(Protocol):
-    """An AP report's mean precision at equally spaced recalls from 0 to 1, by IoU threshold."""
+    """An AP report's mean precision at equally spaced recalls from 0 to 1."""
 
     @property
-    def box_curves(self) -> Mapping[str, Sequence[float]]:
-        """Curves of the boxes."""
-
-    @property
-    def mask_curves(self) -> Mapping[str, Sequence[float]]:
-        """Curves of the masks; no key at all where masks were not scored."""
+    def curves(self) -> Mapping[Task, Mapping[str, Sequence[float]]]:
+        """Curves by IoU threshold, of each task that was scored."""
 
 
 def pr_curves(report: PrecisionReport, path: Path) -> None:
-    """Draw precision over recall as a PNG: one panel for boxes, one for masks if scored.
+    """Draw precision over recall as a PNG: a panel for each task that was scored.
 
     An empty line (no object of any class) is left out.
     """
-    curves = {"box": report.box_curves} | (
-        {"mask": report.mask_curves} if report.mask_curves else {}
-    )
+    curves = report.curves
     figure = Figure(figsize=(4.4 * len(curves), 3.8), dpi=130, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
     for axes, (kind, lines) in zip(panels, curves.items(), strict=True):
@@ -136,8 +131,8 @@ def _rate(axes: Axes, train: Sequence[Record]) -> None:
 
 def _ap(axes: Axes, evals: Sequence[Record]) -> None:
     steps = np.array([record["step"] for record in evals])
-    for colour, kind in zip(COLOURS, ("box", "mask"), strict=False):
-        values = _column(record.get(f"{kind}_ap") for record in evals)
+    for colour, metric in zip(COLOURS, HEADLINES.values(), strict=False):
+        values = _column(record.get(metric.key) for record in evals)
         known = np.isfinite(values)
         if known.any():
             last = values[known][-1]
@@ -148,7 +143,7 @@ def _ap(axes: Axes, evals: Sequence[Record]) -> None:
                 linewidth=1.8,
                 marker="o",
                 markersize=4,
-                label=f"{kind} AP, last {last:.1f}",
+                label=f"{metric.name}, last {metric.text(last)}",
             )
     axes.set_ylim(bottom=0)
     if axes.lines:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mimdet_cli.evaluation.metrics import HEADLINES
 from mimdet_cli.files import write_text
 from mimdet_cli.reporting.tables import ap_rows, class_rows, markdown_table
 from mimdet_cli.words import first_of
@@ -71,7 +72,7 @@ def write_card(run_folder: Path, summary: RunSummary) -> Path:
 
 
 def _opening(summary: RunSummary) -> str:
-    masks = summary.ap is None or summary.ap["mask"] is not None
+    masks = summary.ap is None or HEADLINES["mask"].key in summary.ap
     task = "object detection and instance segmentation" if masks else "object detection"
     number = len(summary.classes)
     return (

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Cell = str | int | float | None
+from mimdet_cli.evaluation.metrics import HEADLINES, by_task
 
-AP_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+Cell = str | int | float | None
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], digits: int = 1) -> str:
@@ -41,21 +41,22 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], digit
 
 def ap_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     """Headings and rows of an AP report, given as its JSON record; masks only if scored."""
+    tasks = by_task(report)
+    values = {task: {one.label: report[one.key] for one in tasks[task]} for task in tasks}
+    labels = list(dict.fromkeys(label for row in values.values() for label in row))
     rows: list[list[Cell]] = [
-        [kind, *(report[kind][column] for column in AP_COLUMNS)]
-        for kind in ("box", "mask")
-        if report[kind] is not None
+        [task, *(row.get(label) for label in labels)] for task, row in values.items()
     ]
-    return ["", *AP_COLUMNS], rows
+    return ["", *labels], rows
 
 
 def class_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     """Headings and rows of the AP of every class, in the order of the report."""
-    kinds = [kind for kind in ("box", "mask") if report[kind] is not None]
+    shown = [one for one in HEADLINES.values() if one.key in report]
     rows: list[list[Cell]] = [
-        [name, *(ap[kind] for kind in kinds)] for name, ap in report["per_class"].items()
+        [name, *(ap[one.key] for one in shown)] for name, ap in report["per_class"].items()
     ]
-    return ["class", *(f"{kind} AP" for kind in kinds)], rows
+    return ["class", *(one.name for one in shown)], rows
 
 
 def _cells(

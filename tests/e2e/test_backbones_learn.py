@@ -81,7 +81,7 @@ def box_ap(mimdet, data, tmp_path, tell):
             "train", recipe, "--data", data, "--out", out, "--seed", seed, "--json", *changes
         )
         found = json.loads(report)
-        ap = found["ap"]["box"]["AP"]
+        ap = found["ap"]["box_ap"]
         told = " ".join((name, f"seed {seed}", *sets))
         tell(f"{told}: box AP {ap:.1f} after {found['train_s']:.0f} s")
         return ap

@@ -168,7 +168,7 @@ def test_demo_recipe_of_an_example_learns_the_generated_shapes(command, tmp_path
     data, out = tmp_path / "shapes", tmp_path / "run"
     command("data", "demo", data)
     report = command("train", EXAMPLES / RECIPES[name], "--data", data, "--out", out, "--json")
-    found = json.loads(report)["ap"]["box"]["AP"]
+    found = json.loads(report)["ap"]["box_ap"]
     with capfd.disabled():
         sys.stdout.write(f"\n{name}: box AP {found:.1f}\n")
     assert found > LEAST_AP[name]

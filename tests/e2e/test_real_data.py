@@ -75,7 +75,7 @@ def test_run_is_scored_on_photographs_with_the_ids_of_the_data(run):
     report = json.loads(result)
     annotations = json.loads((DATA / "coco_cc/annotations/instances_val.json").read_text())
     assert report["images"] == len(annotations["images"])
-    assert report["box"]["AP"] is not None
+    assert report["box_ap"] is not None
     found = json.loads((run / "eval/last/predictions.json").read_text())
     ids = {category["id"] for category in annotations["categories"]}
     assert {entry["category_id"] for entry in found} <= ids

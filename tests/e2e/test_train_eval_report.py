@@ -50,8 +50,8 @@ def test_score_of_the_run_is_that_of_its_last_training_step(folder):
     scored = json.loads((folder / "eval.json").read_text())
     last = json.loads((folder / "runs/a/metrics.jsonl").read_text().splitlines()[-1])
     assert (last["event"], last["step"]) == ("eval", 4)
-    assert scored["box"]["AP"] == last["box_ap"]
-    assert scored["mask"]["AP50"] == last["mask_ap50"]
+    assert scored["box_ap"] == last["box_ap"]
+    assert scored["mask_ap50"] == last["mask_ap50"]
 
 
 def test_card_has_the_scores_and_links_to_nothing_that_is_missing(folder):

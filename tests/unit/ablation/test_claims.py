@@ -17,14 +17,14 @@ def ap(value: float, noise: float = 0.0, key: int = 0, ids=IDS) -> Resampled:
 
 def table(noise: float = 0.0, **values: float) -> dict[str, CellFigures]:
     return {
-        name: CellFigures(ap={"box_ap": {0: ap(value, noise, key)}})
+        name: CellFigures(resampled={"box_ap": {0: ap(value, noise, key)}})
         for key, (name, value) in enumerate(values.items())
     }
 
 
 def costs(metric: str, **values: list[float]) -> dict[str, CellFigures]:
     return {
-        name: CellFigures(costs={metric: dict(enumerate(seeds))}) for name, seeds in values.items()
+        name: CellFigures(plain={metric: dict(enumerate(seeds))}) for name, seeds in values.items()
     }
 
 
@@ -99,8 +99,8 @@ def test_exact_cost_is_never_undecided(metric):
 
 def test_numbers_of_ap_are_told_in_a_sentence():
     cells = {
-        "a": CellFigures(ap={"box_ap": {0: ap(42.4), 1: ap(42.6)}}),
-        "b": CellFigures(ap={"box_ap": {0: ap(40), 1: ap(40)}}),
+        "a": CellFigures(resampled={"box_ap": {0: ap(42.4), 1: ap(42.6)}}),
+        "b": CellFigures(resampled={"box_ap": {0: ap(40), 1: ap(40)}}),
     }
     found = judge(claim(HIGHER), cells, PLAN)
     assert found.claim.says == "It is so."
@@ -109,7 +109,10 @@ def test_numbers_of_ap_are_told_in_a_sentence():
         "box AP a: 42.5 (42.4 to 42.6); b: 40.0. "
         "difference +2.5 [+1.3, +3.7] (95 % over images and seeds, 2 seeds; p 0.028), margin +1.0."
     )
-    one = {name: CellFigures(ap={"box_ap": {0: ap(40, 0.2, key)}}) for key, name in enumerate("ab")}
+    one = {
+        name: CellFigures(resampled={"box_ap": {0: ap(40, 0.2, key)}})
+        for key, name in enumerate("ab")
+    }
     assert judge(claim(NOT_LOWER), one, PLAN).numbers == (
         "box AP a: 40.0; b: 40.0. "
         "difference +0.0 [-0.5, +0.5] (95 % over images, 1 seed; p 0.98), margin -1.0."
@@ -141,12 +144,12 @@ def test_numbers_of_costs_are_told_in_their_unit():
         (table(a=1, b=2, c=3), "mask_ap", "no mask AP of a, b, c."),
         (costs("step_s", a=[1.0], b=[1.0], c=[]), "step_s", "no step time of c."),
         (
-            table(a=1, b=2) | {"c": CellFigures(ap={"box_ap": {0: ap(1, ids=(1, 2))}})},
+            table(a=1, b=2) | {"c": CellFigures(resampled={"box_ap": {0: ap(1, ids=(1, 2))}})},
             "box_ap",
             "the cells cannot be compared: they were scored on different images.",
         ),
         (
-            table(a=1, b=2) | {"c": CellFigures(ap={"box_ap": {5: ap(1)}})},
+            table(a=1, b=2) | {"c": CellFigures(resampled={"box_ap": {5: ap(1)}})},
             "box_ap",
             "the cells cannot be compared: no seed has been scored for all of them.",
         ),

@@ -60,7 +60,7 @@ def repeated(content, results, counts):
 
 def reference(content, results, kind):
     report = score(content, results, masks=kind == "segm")
-    return (report.mask if kind == "segm" else report.box).AP
+    return report.values["mask_ap" if kind == "segm" else "box_ap"]
 
 
 KINDS = ["bbox", "segm"]

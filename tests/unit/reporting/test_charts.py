@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,8 +11,7 @@ LOSSES = ("rpn_objectness", "rpn_box", "box_class", "box_regression", "mask")
 
 @dataclass
 class Precision:
-    box_curves: dict = field(default_factory=dict)
-    mask_curves: dict = field(default_factory=dict)
+    curves: dict
 
 
 def train(step, loss=1.0):
@@ -56,15 +55,15 @@ def test_runs_with_few_or_missing_numbers_still_get_a_picture(tmp_path, metrics)
 
 def test_precision_is_drawn_for_masks_only_where_they_were_scored(tmp_path):
     lines = {"0.50": [1.0] * 50 + [0.0] * 51, "0.75": []}
-    pr_curves(Precision(lines), tmp_path / "box.png")
-    pr_curves(Precision(lines, lines), tmp_path / "both.png")
+    pr_curves(Precision({"box": lines}), tmp_path / "box.png")
+    pr_curves(Precision({"box": lines, "mask": lines}), tmp_path / "both.png")
     box, both = Image.open(tmp_path / "box.png").size, Image.open(tmp_path / "both.png").size
     assert both[0] == pytest.approx(2 * box[0], abs=2)
     assert coloured(tmp_path / "box.png") > 0.003
 
 
 def test_undefined_precision_is_an_empty_panel(tmp_path):
-    pr_curves(Precision({"0.50": [], "0.75": []}), tmp_path / "none.png")
+    pr_curves(Precision({"box": {"0.50": [], "0.75": []}}), tmp_path / "none.png")
     assert coloured(tmp_path / "none.png") == 0
 
 

@@ -4,7 +4,11 @@ import pytest
 
 from mimdet_cli.reporting.run_report import RunSummary, write_card
 
-AP = {"AP": 48.25, "AP50": 70.0, "AP75": 50.0, "APs": None, "APm": 40.0, "APl": 60.0, "AR100": 55.0}
+BOXES = {
+    "box_ap": 48.25, "box_ap50": 70.0, "box_ap75": 50.0, "box_ap_s": None, "box_ap_m": 40.0,
+    "box_ap_l": 60.0, "box_ar100": 55.0,
+}  # fmt: skip
+MASKS = {f"mask{key[3:]}": value for key, value in BOXES.items()}
 SUMMARY = RunSummary(
     name="demo",
     command="mimdet train demo --data shapes --out runs/demo",
@@ -15,9 +19,13 @@ SUMMARY = RunSummary(
     weights_licence=None,
     environment={"mimdet": "0.1.0", "gpus": [], "git_commit": None, "plugins": {"a": "b 1"}},
     ap={
-        "box": AP,
-        "mask": {**AP, "AP": 45.0},
-        "per_class": {"disc": {"box": 50.0, "mask": 46.0}, "square": {"box": None, "mask": None}},
+        **BOXES,
+        **MASKS,
+        "mask_ap": 45.0,
+        "per_class": {
+            "disc": {"box_ap": 50.0, "mask_ap": 46.0},
+            "square": {"box_ap": None, "mask_ap": None},
+        },
         "images": 100,
         "detections": 1234,
     },
@@ -73,7 +81,7 @@ def test_card_holds_no_path_of_the_machine_and_leaves_no_part_file(run, tmp_path
 
 
 def test_box_only_run_is_called_detection_and_has_no_mask_row(run):
-    box_only = replace(SUMMARY, ap={**SUMMARY.ap, "mask": None, "per_class": {}})
+    box_only = replace(SUMMARY, ap={**BOXES, "images": 100, "detections": 9, "per_class": {}})
     text = write_card(run, box_only).read_text()
     assert "A Mask R-CNN for object detection of 2 classes" in text
     assert "| mask |" not in text

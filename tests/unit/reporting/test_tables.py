@@ -1,18 +1,16 @@
 from mimdet_cli.reporting.tables import ap_rows, class_rows, markdown_table, text_table
 
-ROW = {"AP": 51.66, "AP50": 70.0, "AP75": 8.25, "APs": None, "APm": 1.0, "APl": 2.0, "AR100": 60.0}
-REPORT = {
-    "box": ROW,
-    "mask": None,
-    "per_class": {"cell": {"box": 51.66, "mask": None}, "rod|bar": {"box": None, "mask": None}},
-}
+ROW = {"ap": 51.66, "ap50": 70.0, "ap75": 8.25, "ap_s": None, "ap_m": 1.0, "ap_l": 2.0}
+BOXES = {f"box_{name}": value for name, value in ROW.items()}
+MASKS = {f"mask_{name}": value for name, value in ROW.items()}
+REPORT = {**BOXES, "per_class": {"cell": {"box_ap": 51.66}, "rod|bar": {"box_ap": None}}}
 
 
 def test_text_is_aligned_with_numbers_to_the_right_and_dashes_for_none():
     assert text_table(*ap_rows(REPORT)).splitlines() == [
-        "       AP  AP50  AP75  APs  APm  APl  AR100",
-        "---  ----  ----  ----  ---  ---  ---  -----",
-        "box  51.7  70.0   8.2    -  1.0  2.0   60.0",
+        "       AP  AP50  AP75  APs  APm  APl",
+        "---  ----  ----  ----  ---  ---  ---",
+        "box  51.7  70.0   8.2    -  1.0  2.0",
     ]
 
 
@@ -26,7 +24,7 @@ def test_markdown_is_aligned_and_escapes_bars():
 
 
 def test_masks_get_a_row_and_a_column_when_they_were_scored():
-    both = {**REPORT, "mask": ROW}
+    both = {**REPORT, **MASKS, "per_class": {"cell": {"box_ap": 51.66, "mask_ap": 50.0}}}
     assert [row[0] for row in ap_rows(both)[1]] == ["box", "mask"]
     assert class_rows(both)[0] == ["class", "box AP", "mask AP"]
 
