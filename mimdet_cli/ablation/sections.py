@@ -74,26 +74,7 @@ def absent(summary: Summary) -> list[str]:
 
 def legend(summary: Summary) -> list[str]:
     """What the columns mean."""
-    record = summary.record
-    lines = [
-        "Mean, median and range are over the seeds; the interval is where 95 % of the means lie if "
-        f"the images are resampled ({summary.plan.resamples:,} times).",
-    ]
-    plain = [one for one in ACCURACIES if summary.shows(one) and not one.resampled]
-    if any(row.differences for row in summary.rows):
-        lines.append(
-            f"Differences are to the default cell, {record.default}, paired by seed and image; "
-            "their interval and p cover images and seeds, or the images alone where there is one "
-            "seed."
-        )
-    elif len(summary.rows) > 1:
-        lines.append(f"No differences yet: the default cell, {record.default}, is not scored.")
-    if plain:
-        lines.append(
-            f"The images are not resampled for {', '.join(one.name for one in plain)}: these have "
-            "the range over seeds alone, their differences from the lowest to the highest of any "
-            'two seeds; "-" is undefined, or not recorded when the run was scored.'
-        )
+    lines = _legend_of_accuracies(summary)
     if any(summary.shows(metric) for metric in COSTS):
         lines.append(
             "Costs are means over the seeds, with the multiple of the default cell's; the time of "
@@ -103,6 +84,36 @@ def legend(summary: Summary) -> list[str]:
         lines.append(
             "The paper's columns relate its figures to its own default cell; hours of different "
             "GPUs are not related, nor are the paper's to ours."
+        )
+    return lines
+
+
+def _legend_of_accuracies(summary: Summary) -> list[str]:
+    default = summary.record.default
+    shown = [one for one in ACCURACIES if summary.shows(one)]
+    plain = [one for one in shown if not one.resampled]
+    spread, paired = "Mean, median and range are over the seeds", "Differences are to the default"
+    if plain == shown != []:
+        lines = [f"{spread}."]
+        paired += f" cell, {default}."
+    else:
+        lines = [
+            f"{spread}; the interval is where 95 % of the means lie if the images are resampled "
+            f"({summary.plan.resamples:,} times)."
+        ]
+        paired += (
+            f" cell, {default}, paired by seed and image; their interval and p cover images and "
+            "seeds, or the images alone where there is one seed."
+        )
+    if any(row.differences for row in summary.rows):
+        lines.append(paired)
+    elif len(summary.rows) > 1:
+        lines.append(f"No differences yet: the default cell, {default}, is not scored.")
+    if plain:
+        lines.append(
+            f"The images are not resampled for {', '.join(one.name for one in plain)}: known is "
+            "the range over the seeds, of a difference that between any seed of the one cell and "
+            'any of the other; "-" is undefined, or was not recorded when the run was scored.'
         )
     return lines
 

@@ -97,6 +97,32 @@ def test_exact_cost_is_never_undecided(metric):
     assert verdict(NOT_LOWER, cells, metric) == "holds"
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"a": [42.0, 43.0], "b": [40.0, 40.5]}, "holds"),
+        ({"a": [41.0, 43.0], "b": [40.0, 40.5]}, "undecided"),
+        ({"a": [40.0, 40.5], "b": [40.0, 40.5]}, "fails"),
+    ],
+)
+def test_accuracy_that_is_not_resampled_is_judged_by_its_range_over_seeds(values, expected):
+    assert verdict(HIGHER, costs("box_ap_s", **values), "box_ap_s") == expected
+
+
+def test_accuracy_that_is_not_resampled_is_not_judged_from_one_seed():
+    found = judge(claim(HIGHER, "mask_ap50"), costs("mask_ap50", a=[50.0], b=[1.0, 2.0]), PLAN)
+    assert found.judgement == "undecided"
+    assert found.numbers == "mask AP50 is not resampled over images and has one seed of a."
+
+
+def test_numbers_of_an_accuracy_that_is_not_resampled_are_told_with_their_range():
+    found = judge(claim(HIGHER, "box_ap50"), costs("box_ap50", a=[60.0, 61.0], b=[58, 58]), PLAN)
+    assert found.numbers == (
+        "box AP50 a: 60.5 (60.0 to 61.0); b: 58.0. "
+        "difference +2.5 [+2.0, +3.0] (range over seeds), margin +1.0."
+    )
+
+
 def test_numbers_of_ap_are_told_in_a_sentence():
     cells = {
         "a": CellFigures(resampled={"box_ap": {0: ap(42.4), 1: ap(42.6)}}),

@@ -5,6 +5,7 @@ import pytest
 from mimdet_cli.ablation.read import find, read, shipped_names
 from mimdet_cli.ablation.schema import Higher
 from mimdet_cli.errors import RecipeError
+from mimdet_cli.evaluation.metrics import METRICS
 
 
 def test_every_shipped_ablation_is_read():
@@ -53,6 +54,22 @@ def test_misspelt_keys_are_told_all_at_once_with_their_lines(write):
         ("'metrix' is not an ablation key.", "mine.yaml, line 3", "did you mean 'metrics'?"),
         ("'evaluate.axis' is not an ablation key.", "mine.yaml, line 4", "did you mean 'axes'?"),
     ]
+
+
+def test_every_metric_may_be_asked_for_claimed_plotted_and_published(write):
+    assert len(METRICS) >= 19
+    for key, metric in METRICS.items():
+        claim = f"claims: [{{says: so, metric: {key}, rule: {{kind: falls, cells: [a, b]}}}}]"
+        paper = f"paper: {{a: {{{metric.paper.field}: 1.5}}}}"
+        ablation = read(write(f"metrics: [{key}]\nplot: {key}\n{claim}\n{paper}\n")).ablation
+        assert (ablation.metrics, ablation.plot, ablation.claims[0].metric) == ((key,), key, key)
+        assert ablation.paper["a"].value(metric.paper.field) == 1.5
+
+
+def test_unknown_metric_names_its_neighbour(write):
+    ((what, where, fix),) = refused(write("metrics: [box_ap, box_sp50]\n"))
+    assert (what, where) == ("item 2 of 'metrics' cannot be 'box_sp50'.", "mine.yaml, line 3")
+    assert fix.startswith("did you mean 'box_ap50'? Give one of box_ap, box_ap50, box_ap75, ")
 
 
 def test_axis_without_values_is_refused(write):

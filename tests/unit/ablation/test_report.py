@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from ablation_folders import Folder
@@ -104,6 +105,77 @@ def test_ablation_without_a_paper_has_no_columns_for_it(tmp_path):
     found = "\n".join(text(summary_of(made)))
     assert "paper" not in found.replace("papers' claims", "")
     assert "how it was run:" in found
+
+
+FINE = {
+    "metrics": ["box_ap", "box_ap75", "mask_ar100", "train_s"],
+    "plot": "mask_ar100",
+    "claims": [
+        {
+            "says": "b is better.",
+            "metric": "box_ap75",
+            "rule": {"kind": "higher", "cell": "b", "than": "a"},
+        }
+    ],
+    "paper": {"a": {"box_ap75": 60.0}, "b": {"box_ap75": 62.5, "box_ap": 40.0, "mask_ar100": 50.0}},
+}
+
+
+@pytest.fixture
+def fine(tmp_path):
+    made = Folder(tmp_path / "out", FINE)
+    made.plan(["a", "b"], seeds=(0, 1))
+    for seed in (0, 1):
+        made.score("a", 3.0, seed)
+        made.score("b", 2.0, seed)
+    return made
+
+
+def test_accuracies_that_are_not_resampled_have_tables_with_their_range(fine):
+    lines = text(summary_of(fine))
+    at = lines.index("box AP75")
+    assert lines[at + 1].split("  ")[0] == "cell"
+    assert re.split(" {2,}", lines[at + 1].strip()) == [
+        "cell", "seeds", "mean", "median", "range", "difference", "its range", "paper",
+        "paper difference",
+    ]  # fmt: skip
+    second = re.split(" {2,}", lines[at + 4])
+    assert (second[0], second[1], second[-2], second[-1]) == ("b", "2 of 2", "62.5", "+2.5")
+    assert re.fullmatch(r"\[\+\d+\.\d, \+\d+\.\d\]", second[-3])
+    assert "The images are not resampled for box AP75, mask AR100: known is the range over" in (
+        "\n".join(lines)
+    )
+    assert "**Box AP75**" in markdown(summary_of(fine))
+    assert "(range over seeds)" in summary_of(fine).verdicts[0].numbers
+
+
+def test_files_hold_the_accuracies_that_are_asked_for(fine):
+    write(summary_of(fine), fine.out)
+    found = json.loads((fine.out / "reports/made.json").read_text())["cells"][1]
+    assert list(found["ap"]) == ["box_ap", "box_ap75", "mask_ap", "mask_ar100"]
+    assert found["ap"]["box_ap75"]["interval"] is None
+    assert found["ap"]["box_ap75"]["difference"]["covers"] == "seeds"
+    assert found["paper"]["relative"] == {"box_ap75": 2.5}
+    rows = list(csv.DictReader(io.StringIO((fine.out / "reports/made.csv").read_text())))
+    assert float(rows[1]["box_ap75_mean"]) == found["ap"]["box_ap75"]["mean"]
+    assert float(rows[1]["paper_box_ap75_difference"]) == 2.5
+    assert rows[1]["box_ap75_low"] == ""
+
+
+def test_plot_may_be_over_an_accuracy(fine):
+    ours, theirs = _panels(summary_of(fine), None)
+    assert ours.title == "box AP over mask AR100"
+    assert [(one.x, one.mean) for one in theirs.points] == [(50.0, 40.0)]
+    assert len(ours.points) == 2
+    assert write(summary_of(fine), fine.out)[-1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_legend_speaks_of_intervals_only_where_there_are_some(fine):
+    fine.record["ablation"]["metrics"] = ["box_ap75"]
+    fine.write()
+    told = "\n".join(text(summary_of(fine)))
+    assert "interval" not in told
+    assert "Differences are to the default cell, a." in told
 
 
 RATIO = {

@@ -15,6 +15,7 @@ from mimdet_cli.ablation.summary import summarise
 from mimdet_cli.console import Console
 from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.bootstrap import match_file
+from mimdet_cli.evaluation.metrics import METRICS
 
 PLAN = Plan(resamples=100)
 PAPER = {
@@ -173,6 +174,89 @@ def test_resampled_figures_are_kept_until_the_predictions_change(folder, monkeyp
     kept.write_bytes(kept.read_bytes()[:100])
     assert to_json(summary_of(folder), "") == first
     assert len(matched) == 2
+
+
+OLDER = {
+    "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_s": "APs", "ap_m": "APm", "ap_l": "APl",
+    "ar100": "AR100",
+}  # fmt: skip
+
+
+def in_the_older_form(ap):
+    """An evaluation's `ap` as version c73681b wrote it."""
+    rows = {
+        task: {theirs: ap[f"{task}_{ours}"] for ours, theirs in OLDER.items()}
+        for task in ("box", "mask")
+    }
+    kept = {key: ap[key] for key in ("images", "detections")}
+    classes = {
+        name: {"box": one["box_ap"], "mask": one["mask_ap"]}
+        for name, one in ap["per_class"].items()
+    }
+    return {**rows, "per_class": classes, **kept}
+
+
+def test_records_of_older_versions_are_read_alike(folder):
+    folder.record["ablation"]["metrics"] = ["box_ap", "box_ap50", "mask_ap_s", "mask_ar100"]
+    folder.write()
+    before = to_json(summary_of(folder), "")
+    assert all(before["cells"][0]["ap"].values())
+    for path in folder.out.glob("runs/*/cell.json"):
+        record = json.loads(path.read_text())
+        for one in record["evaluations"].values():
+            one |= {"box_ap": one["ap"]["box_ap"], "mask_ap": one["ap"]["mask_ap"]}
+            one["ap"] = in_the_older_form(one["ap"])
+        path.write_text(json.dumps(record))
+    assert to_json(summary_of(folder), "") == before
+
+
+def test_older_records_of_boxes_alone_are_read(folder):
+    for path in folder.out.glob("runs/*/cell.json"):
+        record = json.loads(path.read_text())
+        for one in record["evaluations"].values():
+            one["ap"] = {**in_the_older_form(one["ap"]), "mask": None}
+        path.write_text(json.dumps(record))
+    found = set(summary_of(folder).rows[0].estimates)
+    assert {"box_ap", "box_ap50", "box_ar100"} <= found
+    assert not [key for key in found if key.startswith("mask_")]
+
+
+def test_accuracy_without_resampling_has_its_spread_over_seeds_and_no_interval(folder):
+    found = row(summary_of(folder), "a").estimates["box_ap50"]
+    cells = [json.loads((folder.out / f"runs/a-{seed}/cell.json").read_text()) for seed in (0, 1)]
+    assert list(found.spread.values) == [
+        cell["evaluations"]["plain"]["ap"]["box_ap50"] for cell in cells
+    ]
+    assert found.interval is None
+    against = row(summary_of(folder), "b").differences["box_ap50"]
+    assert (against.p, against.over_images, against.covers, against.seeds) == (
+        None,
+        None,
+        "seeds",
+        1,
+    )
+    low, high = sorted(found.spread.values)
+    (b,) = row(summary_of(folder), "b").figures.values(METRICS["box_ap50"]).values()
+    assert (against.interval.low, against.interval.high) == pytest.approx((b - high, b - low))
+
+
+def test_metric_that_was_not_recorded_is_unknown(folder):
+    for path in folder.out.glob("runs/*/cell.json"):
+        record = json.loads(path.read_text())
+        for one in record["evaluations"].values():
+            del one["ap"]["box_ar100"]
+        path.write_text(json.dumps(record))
+    assert "box_ar100" not in row(summary_of(folder), "a").estimates
+
+
+def test_evaluation_without_its_ap_is_named(folder):
+    path = folder.out / "runs/a-0/cell.json"
+    record = json.loads(path.read_text())
+    del record["evaluations"]["plain"]["ap"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match="an evaluation without its AP") as told:
+        summary_of(folder)
+    assert told.value.where == str(path)
 
 
 def test_every_damaged_file_is_named_at_once(folder):
