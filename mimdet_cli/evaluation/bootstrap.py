@@ -131,7 +131,7 @@ def match_file(results: Path, annotations: Path) -> dict[str, Matches]:
     return {
         one.key: match(content, found.entries, KINDS[one.task])
         for one in ACCURACIES
-        if one.resampled and (found.masks or one.task != "mask")
+        if one.resampled and (found.masks or one.task == "box")
     }
 
 

@@ -91,9 +91,9 @@ def score(
     counted = [entry for entry in results if entry["image_id"] in ids]
     truth = [entry for entry in content["annotations"] if entry["image_id"] in ids]
     found = {
-        task: _scores(content, masked(truth) if task == "mask" else truth, counted, ids, task)
+        task: _scores(content, truth if task == "box" else masked(truth), counted, ids, task)
         for task in TASKS
-        if masks or task != "mask"
+        if masks or task == "box"
     }
     return ApReport(
         values={key: value for one in found.values() for key, value in one.values.items()},

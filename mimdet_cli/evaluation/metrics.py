@@ -112,6 +112,7 @@ def _coco(task: Task) -> tuple[Accuracy, ...]:
         stat: int,
         *,
         headline: bool = False,
+        resampled: bool = False,
         in_journal: bool = False,
         in_line: bool = True,
     ) -> Accuracy:
@@ -127,13 +128,13 @@ def _coco(task: Task) -> tuple[Accuracy, ...]:
             task=task,
             stat=stat,
             headline=headline,
-            resampled=headline,
+            resampled=resampled,
             in_journal=in_journal,
             in_line=in_line,
         )
 
     return (
-        one("ap", "AP", 0, headline=True, in_journal=True),
+        one("ap", "AP", 0, headline=True, resampled=True, in_journal=True),
         one("ap50", "AP50", 1, in_journal=True),
         one("ap75", "AP75", 2),
         one("ap_s", "APs", 3),
