@@ -140,7 +140,12 @@ def _coco(task: Task) -> tuple[Accuracy, ...]:
         one("ap_s", "APs", 3),
         one("ap_m", "APm", 4),
         one("ap_l", "APl", 5),
+        one("ar1", "AR1", 6, in_line=False),
+        one("ar10", "AR10", 7, in_line=False),
         one("ar100", "AR100", 8),
+        one("ar_s", "ARs", 9, in_line=False),
+        one("ar_m", "ARm", 10, in_line=False),
+        one("ar_l", "ARl", 11, in_line=False),
     )
 
 

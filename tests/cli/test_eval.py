@@ -128,7 +128,8 @@ def test_run_is_scored_by_its_last_checkpoint(mimdet, run):
 def test_json_of_a_run_has_every_number_in_points_of_100_and_null_where_nothing_is(mimdet, run):
     outcome = mimdet("eval", run, "--json")
     report = json.loads(outcome.out)
-    figures = ["ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100"]
+    figures = ["ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"]
+    figures += ["ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"]
     keys = [f"{task}_{name}" for task in ("box", "mask") for name in figures]
     assert list(report) == [
         *keys, "per_class", "images", "detections", "ratio", "evals", "checkpoint", "step",

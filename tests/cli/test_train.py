@@ -99,6 +99,14 @@ def test_result_is_the_ap_and_the_folder_and_the_story_is_told_apart(
     ]  # fmt: skip
 
 
+def test_readme_of_a_run_has_all_of_cocos_numbers(trained):
+    card = (trained / "README.md").read_text()
+    (heading,) = [line for line in card.splitlines() if "AP75" in line]
+    assert [name.strip() for name in heading.strip("|").split("|")] == [
+        "", "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"
+    ]  # fmt: skip
+
+
 def test_journal_counts_images_and_tokens_and_holds_every_evaluation(trained):
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [(line["event"], line["step"]) for line in lines] == [

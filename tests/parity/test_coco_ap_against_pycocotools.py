@@ -23,7 +23,10 @@ from mimdet_cli.evaluation.rle import to_bitmap
 
 HERE = Path(__file__).resolve()
 DATA = Path(os.environ.get("MIMDET_DATA", HERE.parents[3] / "shared/data")) / "evalref"
-STATS = {"ap": 0, "ap50": 1, "ap75": 2, "ap_s": 3, "ap_m": 4, "ap_l": 5, "ar100": 8}
+STATS = {
+    "ap": 0, "ap50": 1, "ap75": 2, "ap_s": 3, "ap_m": 4, "ap_l": 5,
+    "ar1": 6, "ar10": 7, "ar100": 8, "ar_s": 9, "ar_m": 10, "ar_l": 11,
+}  # fmt: skip
 
 
 def points(value):

@@ -149,6 +149,15 @@ def test_accuracies_that_are_not_resampled_have_tables_with_their_range(fine):
     assert "(range over seeds)" in summary_of(fine).verdicts[0].numbers
 
 
+def test_recalls_are_reported_where_an_ablation_asks_for_them(fine):
+    fine.record["ablation"]["metrics"] = ["box_ap", "box_ar1", "mask_ar_s"]
+    fine.write()
+    lines = text(summary_of(fine))
+    for title in ("box AR1", "mask ARs"):
+        assert re.search(r"^b +2 of 2 +\d+\.\d ", lines[lines.index(title) + 4])
+    assert "| cell" in markdown(summary_of(fine)).split("**Box AR1**")[1]
+
+
 def test_files_hold_the_accuracies_that_are_asked_for(fine):
     write(summary_of(fine), fine.out)
     found = json.loads((fine.out / "reports/made.json").read_text())["cells"][1]
