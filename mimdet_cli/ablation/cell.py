@@ -7,7 +7,8 @@ starts again from its seed.
 training alone, without evaluation; `step_s` the median of the means that the journal holds;
 `peak_memory_gb` the peak of the training above what the libraries had taken before, as `mimdet
 profile` measures it, null where it cannot be; `gmacs` those of a photograph in evaluation, as
-`mimdet profile` counts, all evaluations of an ensemble together.
+`mimdet profile` counts, all evaluations of an ensemble together; `ap` of an evaluation is the
+accuracies as `mimdet eval --json` prints them.
 """
 
 import json

@@ -111,9 +111,9 @@ def _legend_of_accuracies(summary: Summary) -> list[str]:
         lines.append(f"No differences yet: the default cell, {default}, is not scored.")
     if plain:
         lines.append(
-            f"The images are not resampled for {', '.join(one.name for one in plain)}: known is "
-            "the range over the seeds, of a difference that between any seed of the one cell and "
-            'any of the other; "-" is undefined, or was not recorded when the run was scored.'
+            f"The images are not resampled for {', '.join(one.name for one in plain)}: the range "
+            "is over the seeds, that of a difference over all pairs of a seed of each cell; "
+            '"-" is undefined, or was not recorded when the run was scored.'
         )
     return lines
 

@@ -142,7 +142,7 @@ def test_accuracies_that_are_not_resampled_have_tables_with_their_range(fine):
     second = re.split(" {2,}", lines[at + 4])
     assert (second[0], second[1], second[-2], second[-1]) == ("b", "2 of 2", "62.5", "+2.5")
     assert re.fullmatch(r"\[\+\d+\.\d, \+\d+\.\d\]", second[-3])
-    assert "The images are not resampled for box AP75, mask AR100: known is the range over" in (
+    assert "The images are not resampled for box AP75, mask AR100: the range is over the seeds" in (
         "\n".join(lines)
     )
     assert "**Box AP75**" in markdown(summary_of(fine))
