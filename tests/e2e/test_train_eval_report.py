@@ -57,7 +57,7 @@ def test_score_of_the_run_is_that_of_its_last_training_step(folder):
 def test_card_has_the_scores_and_links_to_nothing_that_is_missing(folder):
     card = (folder / "runs/a/README.md").read_text()
     scored = json.loads((folder / "eval.json").read_text())
-    assert f"{scored['box']['AP']:.1f}" in card
+    assert f"{scored['box_ap']:.1f}" in card
     links = [part.split(")")[0] for part in card.split("](")[1:]]
     assert len(links) >= 4
     assert [link for link in links if not (folder / "runs/a" / link).is_file()] == []
