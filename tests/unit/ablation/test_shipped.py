@@ -17,9 +17,11 @@ from mimdet_cli.ablation.plan import Plan, make_plan
 from mimdet_cli.ablation.read import read, shipped_names
 from mimdet_cli.ablation.request import Request
 from mimdet_cli.ablation.schema import Ablation, Claim
-from mimdet_cli.build import backbone_class, build_detector, build_state, build_step
+from mimdet_cli.build import backbone_class, build_detector, build_state, build_step, complete
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.recipe.catalog import shipped_folder
+from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Data, Init, Recipe, Train
 from mimdet_cli.weights.catalog import entries
 
@@ -245,23 +247,23 @@ def test_every_rule_with_published_figures_holds_for_them():
     assert judged >= 45
 
 
-def small(recipe: Recipe) -> Recipe:
+def small(recipe: CompletedRecipe) -> CompletedRecipe:
     """The recipe with its backbone and head shrunk, from random weights, for one step on a CPU.
 
     Weights of the published size have no place in a small model, so `init` is emptied; that each
     format is read is tested with the key maps. MViTv2, which has no tiny size, is timm's smallest.
     """
-    section = recipe.backbone.model_dump(mode="json")
-    options = {key: value for key, value in section.items() if key != "name"}
-    smaller = backbone_class(section["name"]).tiny(options)
+    options = dict(recipe.backbone.values)
+    smaller = backbone_class(recipe.backbone.name).tiny(options)
     if smaller is None:
         assert options["model"].startswith("mvitv2")
         smaller = {"model": SMALL_TIMM["mvitv2"], "channels": 16}
+    shrunk = recipe.backbone.options.model_copy(update={**smaller})
     head = recipe.head.model_dump(mode="json") | SMALL_HEAD
     return recipe.model_copy(
         update={
             "name": "small",
-            "backbone": recipe.backbone.model_copy(update={**smaller}),
+            "backbone": recipe.backbone.model_copy(update={"options": shrunk}),
             "head": HeadOptions.model_validate(head),
             "data": Data(**SMALL_DATA),
             "train": Train(steps=1, batch=2),
@@ -276,7 +278,8 @@ def small(recipe: Recipe) -> Recipe:
 @cache
 def step_of(recipe: str) -> tuple[bool, bool]:
     """Whether one step on two images has finite losses, and whether it moves the model."""
-    small_recipe = Recipe.model_validate_json(recipe)
+    given = ResolvedRecipe(Recipe.model_validate_json(recipe), {}, Path("small"))
+    small_recipe = complete(given).recipe
     detector = build_detector(small_recipe, classes=3)
     samples = [
         Sample(image, i, (image.shape[1], image.shape[2]), target)
