@@ -162,7 +162,7 @@ def build_step(recipe: CompletedRecipe, steps: int, device: torch.device) -> Ste
 
 def read_split(data: Data, split: Literal["train", "val"], need_masks: bool) -> CocoSplit:
     """A split of the recipe's data, read and checked."""
-    return load_split(*find_data(data, split), need_masks=need_masks)
+    return load_split(*find_data(data, split), need_masks=need_masks, scored=split == "val")
 
 
 def find_data(data: Data, split: Literal["train", "val"]) -> tuple[Path, Path]:

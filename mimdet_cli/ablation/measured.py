@@ -15,9 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from mimdet_cli.ablation.statistics import Plan, Resampled
+from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.ground_truth import GroundTruth
+from mimdet_cli.data.json_file import read_json
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.bootstrap import match_file
-from mimdet_cli.evaluation.json_file import read_json
 from mimdet_cli.files import replacing, sha256
 
 PREDICTIONS: Final = "predictions.json"
@@ -29,10 +31,11 @@ ROUNDING: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Resamples evaluations under one plan; an annotation file is read for its digest once."""
+    """Resamples evaluations under one plan; an annotation file is read once."""
 
     plan: Plan
     digests: dict[Path, str] = field(default_factory=dict)
+    truths: dict[Path, GroundTruth] = field(default_factory=dict)
 
     def of(
         self, folder: Path, annotations: Path, recorded: Mapping[str, float | None]
@@ -45,7 +48,7 @@ class Measure:
         known = {kind: value for kind, value in recorded.items() if value is not None}
         found = _kept(folder / KEPT, stamp)
         if found is None or not known.keys() <= found.keys():
-            matches = match_file(predictions, annotations)
+            matches = match_file(predictions, self._truth(annotations))
             drawn = {kind: Resampled.of(one, self.plan) for kind, one in matches.items()}
             found = {kind: one for kind, one in drawn.items() if one is not None}
             _keep(folder / KEPT, stamp, found)
@@ -54,6 +57,12 @@ class Measure:
             if again is None or abs(again - value) > ROUNDING:
                 raise _other_annotations(predictions, annotations, kind, value, again)
         return {kind: found[kind] for kind in known}
+
+    def _truth(self, annotations: Path) -> dict[str, Any]:
+        """The ground truth of an annotation file."""
+        if annotations not in self.truths:
+            self.truths[annotations] = GroundTruth.of(read_truth(annotations), masks=True)
+        return self.truths[annotations].content()
 
     def _stamp(self, predictions: Path, annotations: Path) -> str:
         """What the resampled figures follow from."""

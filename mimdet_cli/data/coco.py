@@ -4,7 +4,6 @@ Nothing here is held per annotation as a Python object: workers that are forked 
 share the arrays, and their memory does not grow with the number of annotations.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +12,15 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mimdet_cli.data.coco_records import (
-    AnnotationReader,
-    AnnotationRow,
-    check_files,
-    read_categories,
-    read_images,
-)
-from mimdet_cli.data.findings import Findings, Problem, listed
+from mimdet_cli.data.coco_reader import CocoReader, read_lists
+from mimdet_cli.data.coco_records import Annotation, AnnotationRow, Document
+from mimdet_cli.data.ground_truth import GroundTruth
 from mimdet_cli.data.masks import InstanceMasks
 from mimdet_cli.data.packed import Packed
 from mimdet_cli.data.sample import Category
 from mimdet_cli.data.segmentations import is_absent, unpack
 from mimdet_cli.data.truth import Truth
 from mimdet_cli.errors import DataError
-
-NO_MASKS = "no annotation has a mask; boxes alone are used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ class Annotations:
             np.array([row.id for row in rows], dtype=np.int64),
             np.array([row.box for row in rows], dtype=np.float64).reshape(-1, 4),
             np.array([row.label for row in rows], dtype=np.int64),
-            Packed.of(row.segmentation for row in rows),
+            Packed.of(row.stored for row in rows),
         )
 
     def __len__(self) -> int:
@@ -71,7 +63,7 @@ class CocoSplit:
     """Images, their objects and, apart from these, their crowd regions (which are no targets).
 
     `notes` are sentences about what was left out by rule. `has_masks` says whether the
-    segmentations were read.
+    segmentations were read. `ground_truth` is there where the split is to be scored.
     """
 
     annotation_file: Path
@@ -84,6 +76,7 @@ class CocoSplit:
     crowds: Annotations
     has_masks: bool
     notes: tuple[str, ...]
+    ground_truth: GroundTruth | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -142,26 +135,27 @@ def find_split(
     raise DataError.joined(errors)
 
 
-def load_split(annotation_file: Path, image_folder: Path, *, need_masks: bool) -> CocoSplit:
+def load_split(
+    annotation_file: Path, image_folder: Path, *, need_masks: bool, scored: bool = False
+) -> CocoSplit:
     """Read and check a whole split; every problem of it is in the one error that is raised.
 
     Where masks are needed, either every annotation has one or none has: `has_masks` tells which.
+    A split that is `scored` keeps the ground truth that it is scored against.
     """
-    document = _read_document(annotation_file)
-    masks = need_masks and not _has_boxes_alone(document["annotations"])
-    findings = Findings(annotation_file)
-    categories = read_categories(document["categories"], findings)
-    images = read_images(document["images"], findings)
-    check_files(images, image_folder, findings)
-    reader = AnnotationReader(images, categories, masks, findings, [], [])
-    rows = list(reader.read(document["annotations"]))
-    errors = findings.errors({Problem.MISSING_FILE: image_folder})
-    for name in ("images", "categories"):
-        if not document[name]:
-            fix = f"add the {name}, or point to another annotation file."
-            errors.append(DataError(f"There are no {name}.", where=str(annotation_file), fix=fix))
-    if errors:
-        raise DataError.joined(errors)
+    lists = read_lists(annotation_file)
+    boxes_alone = need_masks and _has_boxes_alone(lists["annotations"])
+    masks = need_masks and not boxes_alone
+    reader = CocoReader("masks" if masks else "boxes")
+    categories = reader.categories(lists["categories"])
+    images = reader.images(lists["images"])
+    entries = reader.entries("annotation", lists["annotations"])
+    rows = [_row(one) for one in reader.annotations(entries, images, categories)]
+    findings = reader.findings
+    findings.ask(
+        "document", Document(image_folder, lists, reader.ids, images, categories, boxes_alone)
+    )
+    findings.refuse({"file": annotation_file, "folder": image_folder})
     return CocoSplit(
         annotation_file,
         image_folder,
@@ -172,7 +166,8 @@ def load_split(annotation_file: Path, image_folder: Path, *, need_masks: bool) -
         Annotations.of([row for row in rows if not row.crowd], len(images)),
         Annotations.of([row for row in rows if row.crowd], len(images)),
         masks,
-        (*([NO_MASKS] if need_masks and not masks else []), *_notes(reader)),
+        findings.notes(),
+        GroundTruth.of(lists, masks=masks) if scored else None,
     )
 
 
@@ -182,35 +177,19 @@ def _has_boxes_alone(annotations: list[Any]) -> bool:
     return bool(records) and all(is_absent(one.get("segmentation")) for one in records)
 
 
-def _read_document(file: Path) -> dict[str, list[Any]]:
-    """The file's object with its three lists."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        place = f"{file}, line {error.lineno}, column {error.colno}"
-        fix = "mend the file, or copy it again if it was cut off."
-        raise DataError(f"This is not JSON: {error.msg}.", where=place, fix=fix) from error
-    except (OSError, UnicodeDecodeError) as error:
-        fix = "give a readable annotation file in COCO format."
-        raise DataError(f"Cannot read it: {error}.", where=str(file), fix=fix) from error
-    fix = "give a COCO file of instances: lists 'images', 'annotations' and 'categories'."
-    if not isinstance(document, dict):
-        raise DataError("The file is not a JSON object.", where=str(file), fix=fix)
-    errors = [
-        DataError(f"The file has no list '{key}'.", where=str(file), fix=fix)
-        for key in ("images", "annotations", "categories")
-        if not isinstance(document.get(key), list)
-    ]
-    if errors:
-        raise DataError.joined(errors)
-    return document
-
-
-def _notes(reader: AnnotationReader) -> tuple[str, ...]:
-    kinds = ((reader.without_area, "without area"), (reader.outside, "outside their image"))
-    return tuple(
-        f"{len(ids)} annotation{'s' if len(ids) > 1 else ''} {reason} dropped: "
-        f"id{'s' if len(ids) > 1 else ''} {listed([str(i) for i in ids], len(ids))}."
-        for ids, reason in kinds
-        if ids
+def _row(annotation: Annotation) -> AnnotationRow:
+    """What is kept of an annotation in which no error was found."""
+    box, size, image, label = annotation.box, annotation.size, annotation.image, annotation.label
+    assert box is not None
+    assert size is not None
+    assert image is not None
+    assert label is not None
+    clipped = (
+        max(box[0], 0.0),
+        max(box[1], 0.0),
+        min(box[2], float(size[1])),
+        min(box[3], float(size[0])),
     )
+    record = annotation.entry.record
+    crowd = bool(record.get("iscrowd", 0))
+    return AnnotationRow(record["id"], image, label, clipped, crowd, annotation.stored)

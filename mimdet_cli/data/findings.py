@@ -1,79 +1,96 @@
-"""What is wrong with an annotation file, by kind, so that one run names all of it.
+"""Rules about the records of a file, and what they find in it, so that one run names all of it."""
 
-Each kind becomes one error that names its first ten cases and counts the rest.
-"""
-
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from mimdet_cli.errors import DataError
 
 NAMED = 10
+Severity = Literal["error", "dropped", "note"]
+Place = Literal["file", "folder"]
 
 
-class Problem(Enum):
-    """What is wrong, and how to mend it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One check: what it is asked of, what it says, and how to mend what it finds.
 
-    NOT_A_RECORD = ("Entries that are not records", "every entry is an object { ... }.")
-    MISSING_KEY = ("Records without a needed key", "add the key.")
-    WRONG_VALUE = ("Records with a value of the wrong kind", "correct the value.")
-    DUPLICATE_ID = ("Ids that occur more than once", "give every record its own id.")
-    UNKNOWN_IMAGE = (
-        "Annotations whose image_id is not in 'images'",
-        "add the image, or remove the annotations.",
-    )
-    UNKNOWN_CATEGORY = (
-        "Annotations whose category_id is not in 'categories'",
-        "add the category, or remove the annotations.",
-    )
-    BAD_BOX = (
-        "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more",
-        "correct 'bbox', or remove the annotations.",
-    )
-    BAD_SEGMENTATION = (
-        "Segmentations that cannot be read",
-        "correct 'segmentation', or remove the annotations.",
-    )
-    NO_MASK = (
-        "Annotations with a box but no segmentation",
-        "set head.mask=false to train boxes only, or add the masks.",
-    )
-    MISSING_FILE = (
-        "Image files that are not in the image folder",
-        "put them there, or correct 'file_name' or the folder.",
-    )
+    `find` gives the cases in its subject, each named as the user can find it; none if all is well.
+    `says` holds {cases} and {count}. An error refuses the file, a dropped record is left out of
+    what is read, a note is only told. `place` is where the cases are.
+    """
+
+    name: str
+    subject: str
+    purposes: frozenset[str]
+    find: Callable[[Any], Sequence[str]]
+    says: str
+    fix: str
+    severity: Severity = "error"
+    place: Place = "file"
+
+
+@dataclass(slots=True)
+class Found:
+    """The cases of one rule: how many, and the first of them."""
+
+    count: int = 0
+    cases: list[str] = field(default_factory=list)
+
+    def add(self, cases: Sequence[str]) -> None:
+        """Some more cases."""
+        self.count += len(cases)
+        self.cases += cases[: NAMED - len(self.cases)]
+
+    def listed(self) -> str:
+        """The first ten cases, and how many more there are."""
+        named = ", ".join(self.cases)
+        return f"{named} and {self.count - NAMED} more" if self.count > NAMED else named
 
 
 class Findings:
-    """Collects problems while a file is read."""
+    """Asks rules while a file is read, and keeps what they find."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.cases: dict[Problem, list[str]] = {}
-        self.counts: dict[Problem, int] = {}
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._found = {rule: Found() for rule in rules}
+        self._of = {
+            subject: tuple(rule for rule in rules if rule.subject == subject)
+            for subject in {rule.subject for rule in rules}
+        }
 
-    def add(self, problem: Problem, case: str) -> None:
-        """One more case of a problem, named as the user can find it."""
-        cases = self.cases.setdefault(problem, [])
-        if len(cases) < NAMED:
-            cases.append(case)
-        self.counts[problem] = self.counts.get(problem, 0) + 1
+    def ask(self, subject: str, value: object) -> bool:
+        """Put a value to the rules of its kind; whether it may be used.
 
-    def errors(self, places: dict[Problem, Path]) -> list[DataError]:
-        """One error per kind; `places` says where a kind is found if not in the file."""
-        return [
-            DataError(
-                f"{problem.value[0]} ({self.counts[problem]}): "
-                f"{listed(self.cases[problem], self.counts[problem])}.",
-                where=str(places.get(problem, self.file)),
-                fix=problem.value[1],
-            )
-            for problem in Problem
-            if problem in self.counts
+        After a rule that drops it no other is asked.
+        """
+        good = True
+        for rule in self._of.get(subject, ()):
+            if cases := rule.find(value):
+                self._found[rule].add(cases)
+                if rule.severity == "dropped":
+                    return False
+                good = good and rule.severity == "note"
+        return good
+
+    def refuse(self, places: Mapping[Place, Path]) -> None:
+        """Raise every error that was found, one for each rule, in the order of the rules."""
+        errors = [
+            DataError(_told(rule, found), where=str(places[rule.place]), fix=rule.fix)
+            for rule, found in self._found.items()
+            if found.count and rule.severity == "error"
         ]
+        if errors:
+            raise DataError.joined(errors)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was found and is no error, a sentence each."""
+        return tuple(
+            _told(rule, found)
+            for rule, found in self._found.items()
+            if found.count and rule.severity != "error"
+        )
 
 
-def listed(cases: list[str], count: int) -> str:
-    """The first ten cases, and how many more there are."""
-    named = ", ".join(cases[:NAMED])
-    return f"{named} and {count - NAMED} more" if count > NAMED else named
+def _told(rule: Rule, found: Found) -> str:
+    return rule.says.format(cases=found.listed(), count=found.count)

@@ -130,7 +130,8 @@ Shape = Polygons | BitPatch
 def ring_area(ring: Ring) -> float:
     """Area inside a ring (k, 2), by the shoelace formula."""
     x, y = (ring - ring[:1]).T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+    next_x, next_y = np.concatenate((x[1:], x[:1])), np.concatenate((y[1:], y[:1]))
+    return float(abs(np.dot(x, next_y) - np.dot(y, next_x)) / 2)
 
 
 def clip_ring(ring: Ring, window: Window) -> Ring:

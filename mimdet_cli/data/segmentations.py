@@ -12,6 +12,8 @@ from mimdet_cli.data import rle
 from mimdet_cli.data.mask_shapes import BitPatch, Polygons, Shape, ring_area
 
 POLYGONS, RUNS = b"P", b"R"
+NUMBERS = {int, float}
+"""Types of a coordinate; a bool is none."""
 
 
 def pack(segmentation: object, height: int, width: int) -> tuple[bytes, float]:
@@ -57,7 +59,7 @@ def _pack_polygons(polygons: list[object]) -> tuple[bytes, float]:
 
 
 def _ring(polygon: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    if not isinstance(polygon, list) or not all(type(v) in (int, float) for v in polygon):
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= NUMBERS:
         raise ValueError("a polygon is not a list of numbers")
     if len(polygon) % 2 or len(polygon) < 6:
         raise ValueError(f"a polygon has {len(polygon)} numbers, not an even count from 6 up")

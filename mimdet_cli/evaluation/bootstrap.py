@@ -22,7 +22,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mimdet_cli.evaluation.annotation_file import read_annotations
 from mimdet_cli.evaluation.coco_ap import KINDS, Kind, evaluator, masked
 from mimdet_cli.evaluation.metrics import ACCURACIES
 from mimdet_cli.evaluation.result_file import load_results
@@ -101,14 +100,11 @@ class Matches:
         return np.array([_mean_points(row) for row in precision])  # (S, T, R, K) -> (S,)
 
 
-def match(
-    annotations: Path | Mapping[str, Any], results: Sequence[Mapping[str, Any]], kind: Kind
-) -> Matches:
-    """Match COCO result entries with the objects of an annotation file or its content.
+def match(content: Mapping[str, Any], results: Sequence[Mapping[str, Any]], kind: Kind) -> Matches:
+    """Match COCO result entries with the objects of an annotation file's content.
 
     Boxes or masks, objects of every size, at most 100 detections of a class in an image.
     """
-    content = read_annotations(annotations) if isinstance(annotations, Path) else annotations
     ids = {image["id"] for image in content["images"]}
     truth = content["annotations"] if kind == "bbox" else masked(content["annotations"])
     with contextlib.redirect_stdout(io.StringIO()):
@@ -124,10 +120,9 @@ def match(
     return Matches(np.array(sorted(ids), np.int64), classes)
 
 
-def match_file(results: Path, annotations: Path) -> dict[str, Matches]:
-    """The resampled metrics of a COCO results file; of masks where both files hold them."""
-    found = load_results(results, annotations)
-    content = read_annotations(annotations)
+def match_file(results: Path, content: Mapping[str, Any]) -> dict[str, Matches]:
+    """The resampled metrics of a COCO results file; of masks where both sides have them."""
+    found = load_results(results, content)
     return {
         one.key: match(content, found.entries, KINDS[one.task])
         for one in ACCURACIES

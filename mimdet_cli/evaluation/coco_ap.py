@@ -11,7 +11,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +19,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mimdet_cli.errors import DataError
-from mimdet_cli.evaluation.annotation_file import read_annotations
 from mimdet_cli.evaluation.metrics import ACCURACIES, HEADLINES, TASKS, Task
 
 CURVE_IOUS = {"0.50": 0, "0.75": 5}
@@ -68,18 +66,17 @@ class _Scores:
 
 
 def score(
-    annotations: Path | Mapping[str, Any],
+    content: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     *,
     masks: bool,
     image_ids: Iterable[int] | None = None,
 ) -> ApReport:
-    """Score COCO result entries against an annotation file or its content.
+    """Score COCO result entries against the content of an annotation file.
 
     `image_ids` are the images that were predicted on, by default all of the file; annotations and
     results of others do not count. An image without results counts.
     """
-    content = read_annotations(annotations) if isinstance(annotations, Path) else annotations
     known = {image["id"] for image in content["images"]}
     ids = known if image_ids is None else set(image_ids)
     if strangers := sorted(ids - known):

@@ -1,13 +1,11 @@
 """Names for the classes of a released checkpoint, which holds their number only."""
 
-import json
 from importlib import resources
 from pathlib import Path
 
 import yaml
 
-from mimdet_cli.data.coco_records import read_categories
-from mimdet_cli.data.findings import Findings
+from mimdet_cli.data.coco_reader import read_classes
 from mimdet_cli.data.sample import Category
 from mimdet_cli.errors import DataError
 
@@ -25,7 +23,7 @@ def name_classes(
     if names is not None:
         return _fitting(_from_lines(names), number, names), f"named by {names}"
     if annotations is not None:
-        return _fitting(_from_coco(annotations), number, annotations), f"named by {annotations}"
+        return _fitting(read_classes(annotations), number, annotations), f"named by {annotations}"
     if number == COCO:
         return coco_classes(), "COCO's"
     numbered = tuple(Category(i, f"class {i}") for i in range(1, number + 1))
@@ -48,29 +46,6 @@ def _from_lines(file: Path) -> list[Category]:
             fix="write one name per line, each once.",
         )
     return [Category(i, name) for i, name in enumerate(names, 1)]
-
-
-def _from_coco(file: Path) -> list[Category]:
-    try:
-        document = json.loads(_read(file))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"this is not JSON: {error.msg}.",
-            where=f"{file}, line {error.lineno}, column {error.colno}",
-            fix="give an annotation file in COCO format, or a text file of names with --classes.",
-        ) from error
-    records = document.get("categories") if isinstance(document, dict) else None
-    if not isinstance(records, list):
-        raise DataError(
-            "the file has no list 'categories'.",
-            where=str(file),
-            fix="give an annotation file in COCO format, or a text file of names with --classes.",
-        )
-    findings = Findings(file)
-    categories = read_categories(records, findings)
-    if errors := findings.errors({}):
-        raise DataError.joined(errors)
-    return categories
 
 
 def _fitting(found: list[Category], number: int, file: Path) -> tuple[Category, ...]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mimdet_cli.build import choose_device, read_split
 from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.data.loader import eval_loader
 from mimdet_cli.evaluation.coco_ap import ApReport, score
 from mimdet_cli.evaluation.inference import detect
@@ -138,8 +139,9 @@ def score_run(
 
 def score_file(results: Path, annotations: Path) -> ScoringReport:
     """AP of a COCO results file."""
-    found = load_results(results, annotations)
-    return ScoringReport(score(annotations, found.entries, masks=found.masks))
+    content = read_truth(annotations)
+    found = load_results(results, content)
+    return ScoringReport(score(content, found.entries, masks=found.masks))
 
 
 def score_model(
@@ -159,7 +161,9 @@ def score_model(
     with progress.items(len(split), "evaluating") as done:
         results = detect(model, loader, device, on_image=lambda _: done.advance(), draws=draws)
     entries = to_coco(results, split.categories)
-    ap = score(split.annotation_file, entries, masks=recipe.head.mask and split.has_masks)
+    masks = recipe.head.mask and split.has_masks
+    assert split.ground_truth is not None  # `read_split` keeps it of every val split
+    ap = score(split.ground_truth.content(), entries, masks=masks)
     seconds = time.perf_counter() - began
     return Scored(ap, results, entries, seconds, eval_ratio(recipe), evals)
 

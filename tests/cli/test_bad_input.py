@@ -130,16 +130,17 @@ def test_unknown_images_and_categories_and_bad_boxes_are_all_named_at_once(train
     file = edit(own_shapes, spoil)
     refused(
         train(), 3,
-        "error: Annotations whose image_id is not in 'images' (1): 1 (image 99).",
+        "error: Records whose image_id is not in 'images' (1): annotation 1 has image_id 99.",
         f"  at:  {file}",
-        "  fix: add the image, or remove the annotations.",
-        "error: Annotations whose category_id is not in 'categories' (1): 2 (category 7).",
+        "  fix: correct 'image_id', or add the image.",
+        "error: Records whose category_id is not in 'categories' (1): "
+        "annotation 2 has category_id 7.",
         f"  at:  {file}",
-        "  fix: add the category, or remove the annotations.",
+        "  fix: correct 'category_id', or add the category.",
         "error: Boxes that are not x, y, width, height with finite numbers and a size of 0 or "
         "more (2): annotation 3 has [1, 2, nan, 4], annotation 4 has [50, 50, -20, 10].",
         f"  at:  {file}",
-        "  fix: correct 'bbox', or remove the annotations.",
+        "  fix: correct 'bbox'; is it x0, y0, x1, y1?",
     )  # fmt: skip
 
 
@@ -153,7 +154,8 @@ def test_annotation_without_area_is_dropped_counted_and_named(train, own_shapes)
     assert outcome.code == 0
     assert outcome.err.splitlines()[:2] == [
         "train: 8 images (7 with objects), 39 objects, 3 classes",
-        "warning: train: 2 annotations without area dropped: ids 1, 3.",
+        "warning: train: annotations dropped because they have no area (2): "
+        "annotation 1, annotation 3.",
     ]
 
 
@@ -161,8 +163,8 @@ def test_data_set_without_images_is_refused(train, own_shapes):
     file = edit(own_shapes, lambda document: document.update(images=[], annotations=[]))
     refused(
         train(), 3,
-        "error: There are no images.", f"  at:  {file}",
-        "  fix: add the images, or point to another annotation file.",
+        "error: Lists without a record (1): 'images'.", f"  at:  {file}",
+        "  fix: fill the list, or point to another annotation file.",
     )  # fmt: skip
 
 

@@ -95,12 +95,12 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
         (
             ("gone.json", "--annotations", "val.json"),
             3,
-            "error: there is no such file.\n  at:  gone.json\n  fix: check the path.\n",
+            "error: There is no such file.\n  at:  gone.json\n  fix: check the path.\n",
         ),
         (
             ("results.json", "--annotations", "gone.json"),
             3,
-            "error: there is no such file.\n  at:  gone.json\n  fix: check the path.\n",
+            "error: There is no such file.\n  at:  gone.json\n  fix: check the path.\n",
         ),
     ],
 )

@@ -17,6 +17,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.ground_truth import GroundTruth
 from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.rle import to_bitmap
@@ -43,10 +45,12 @@ def test_published_example_is_scored_to_the_last_digit(kind, stats):
     if not DATA.is_dir():
         pytest.skip(f"no published example at {DATA}; set MIMDET_DATA")
     expected = json.loads((DATA / "expected_stats.json").read_text())[stats]
-    annotations = DATA / "instances_val2014_100.json"
-    results = load_results(DATA / f"instances_val2014_fake{stats}100_results.json", annotations)
+    content = read_truth(DATA / "instances_val2014_100.json")
+    results = load_results(DATA / f"instances_val2014_fake{stats}100_results.json", content)
     assert results.masks == (kind == "mask")
-    report = score(annotations, results.entries, masks=results.masks)
+    report = score(content, results.entries, masks=results.masks)
+    kept = GroundTruth.of(content, masks=True)  # as an evaluation in training has it
+    assert score(kept.content(), results.entries, masks=results.masks) == report
     assert of_task(report, kind) == {
         name: points(expected["stats"][at]) for name, at in STATS.items()
     }
@@ -116,6 +120,7 @@ def test_made_up_detections_score_as_in_a_direct_run(seed):
     untouched = copy.deepcopy((annotations, results))
     report = score(annotations, results, masks=True)
     assert (annotations, results) == untouched
+    assert score(GroundTruth.of(annotations, masks=True).content(), results, masks=True) == report
     for task, kind in (("box", "bbox"), ("mask", "segm")):
         stats = direct(annotations, results, kind)
         assert 0 < stats[0] < 1

@@ -13,6 +13,7 @@ from mimdet_cli.ablation.sections import ap_tables, cost_table
 from mimdet_cli.ablation.statistics import Plan, Resampled, difference, estimate
 from mimdet_cli.ablation.summary import summarise
 from mimdet_cli.console import Console
+from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.evaluation.metrics import METRICS
@@ -46,7 +47,7 @@ def row(summary, label):
 
 def resampled(folder, label, seed, kind):
     path = folder.out / "runs" / folder.cells[label][seed] / "evals/plain/predictions.json"
-    return Resampled.of(match_file(path, folder.annotations)[kind], PLAN)
+    return Resampled.of(match_file(path, read_truth(folder.annotations))[kind], PLAN)
 
 
 @pytest.mark.parametrize("kind", ["box_ap", "mask_ap"])
@@ -159,9 +160,9 @@ def test_resampled_figures_are_kept_until_the_predictions_change(folder, monkeyp
     first = to_json(summary_of(folder), "")
     matched = []
 
-    def match(results, annotations):
+    def match(results, content):
         matched.append(results)
-        return match_file(results, annotations)
+        return match_file(results, content)
 
     monkeypatch.setattr(measured, "match_file", match)
     assert to_json(summary_of(folder), "") == first
@@ -285,7 +286,7 @@ def test_predictions_that_are_cut_short_or_gone_are_named(folder):
         summary_of(folder)
     first, second = told.value.each()
     assert first.where.startswith(f"{paths[0]}, line")
-    assert (second.what, second.where) == ("there is no such file.", str(paths[1]))
+    assert (second.what, second.where) == ("There is no such file.", str(paths[1]))
 
 
 def test_other_annotations_than_were_scored_are_refused(folder):

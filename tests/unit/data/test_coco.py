@@ -143,8 +143,8 @@ def test_annotations_without_area_or_outside_are_dropped_counted_and_named(
     ]
     split = load(content)
     assert split.notes == (
-        "2 annotations without area dropped: ids 11, 12.",
-        "1 annotation outside their image dropped: id 13.",
+        "annotations dropped because they have no area (2): annotation 11, annotation 12.",
+        "annotations dropped because they are outside their image (1): annotation 13.",
     )
     assert sorted(split.objects.ids.tolist()) == [1, 2, 5]
 
@@ -163,7 +163,7 @@ def test_boxes_alone_are_refused_where_masks_are_needed(load: Callable[..., Coco
     content["annotations"][0]["segmentation"] = []
     del content["annotations"][2]["segmentation"]
     assert problems(load, content) == [
-        "Annotations with a box but no segmentation (2): 1, 5. "
+        "Annotations with a box but no segmentation (2): annotation 1, annotation 5. "
         "set head.mask=false to train boxes only, or add the masks."
     ]
 
@@ -194,26 +194,26 @@ def test_every_problem_of_a_file_is_named_at_once(
         annotation(2, 7, 4),
     ]
     assert problems(load, content) == [
-        "Entries that are not records (1): annotation at position 3. "
-        "every entry is an object { ... }.",
+        "Records that are not objects (1): annotation at position 3 is 'not a record'. "
+        "every record is an object { ... }.",
         "Records without a needed key (1): image at position 5 has no 'id'. add the key.",
-        "Records with a value of the wrong kind (1): image 9 has height '40'. correct the value.",
+        "Records with a value of the wrong type (1): image 9 has height '40'. correct the value.",
         "Ids that occur more than once (3): category 4, image 3, annotation 2. "
         "give every record its own id.",
-        "Annotations whose image_id is not in 'images' (1): 20 (image 77). "
-        "add the image, or remove the annotations.",
-        "Annotations whose category_id is not in 'categories' (1): 21 (category 99). "
-        "add the category, or remove the annotations.",
+        "Records whose image_id is not in 'images' (1): annotation 20 has image_id 77. "
+        "correct 'image_id', or add the image.",
+        "Records whose category_id is not in 'categories' (1): annotation 21 has category_id 99. "
+        "correct 'category_id', or add the category.",
         "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more (3): "
         "annotation 22 has [nan, 1, 2, 3], annotation 23 has [9, 9, -4, 2], "
-        "annotation 24 has [1, 2, 3, inf]. correct 'bbox', or remove the annotations.",
+        "annotation 24 has [1, 2, 3, inf]. correct 'bbox'; is it x0, y0, x1, y1?",
         "Segmentations that cannot be read (5): "
         "annotation 25: a polygon has 7 numbers, not an even count from 6 up, "
         "annotation 26: a polygon has 4 numbers, not an even count from 6 up, "
         "annotation 27: its size is [60, 40], the image's [40, 60], "
         "annotation 28: its runs cover 5 pixels, the image has 2400, "
         "annotation 29: its counts are not COCO's compressed text. "
-        "correct 'segmentation', or remove the annotations.",
+        "correct 'segmentation', or remove the records.",
         "Image files that are not in the image folder (1): gone.png. "
         "put them there, or correct 'file_name' or the folder.",
     ]
@@ -223,22 +223,24 @@ def test_ten_cases_are_named_and_the_rest_counted(load: Callable[..., CocoSplit]
     content = document()
     content["annotations"] = [annotation(n, 7, 99) for n in range(1, 14)]
     (message,) = problems(load, content)
-    assert "(13): 1 (category 99), " in message
-    assert ", 10 (category 99) and 3 more." in message
+    named = ", ".join(f"annotation {n} has category_id 99" for n in range(1, 11))
+    assert message == (
+        f"Records whose category_id is not in 'categories' (13): {named} and 3 more. "
+        "correct 'category_id', or add the category."
+    )
 
 
 def test_a_data_set_without_images_is_an_error(load: Callable[..., CocoSplit]) -> None:
     empty = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     assert problems(load, empty) == [
-        "There are no images. add the images, or point to another annotation file."
+        "Lists without a record (1): 'images'. fill the list, or point to another annotation file."
     ]
 
 
 def test_missing_lists_are_all_named(load: Callable[..., CocoSplit]) -> None:
     fix = "give a COCO file of instances: lists 'images', 'annotations' and 'categories'."
     assert problems(load, {"images": []}) == [
-        f"The file has no list 'annotations'. {fix}",
-        f"The file has no list 'categories'. {fix}",
+        f"The file has no list 'annotations' and no list 'categories'. {fix}"
     ]
 
 
@@ -254,7 +256,7 @@ def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_an_error_of_the_data(tmp_path: Path) -> None:
     file = tmp_path / "image.json"
     file.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(DataError, match="Cannot read it"):
+    with pytest.raises(DataError, match="The file is not text, so not JSON"):
         load_split(file, tmp_path, need_masks=True)
 
 
