@@ -40,16 +40,3 @@ def median_ratio(times: Sequence[float], reference: Sequence[float]) -> float:
     """Median over the rounds of a function's time over the reference's in the same round."""
     pairs = zip(times, reference, strict=True)
     return statistics.median(one / other for one, other in pairs)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, the first to the left and the others to the right."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from alternation import in_alternation, median_ratio, spread, table
+from alternation import in_alternation, median_ratio, spread
 
 from backbones.contract import Backbone
 from mimdet_cli import plugins
 from mimdet_cli.build import backbone_class, choose_device
+from mimdet_cli.text_table import align
 
 VIT: dict[str, dict[str, Any]] = {
     "tiny": {"width": 192, "depth": 12, "heads": 3},
@@ -116,7 +117,7 @@ def main() -> None:
         for label, seconds in times.items()
     ]
     header = ["backbone", "parameters (M)", "median (s)", "range (s)", "ratio to the first"]
-    sys.stdout.write(table(header, rows) + "\n")
+    sys.stdout.write("\n".join(align([header, *rows], right=True)) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ import sys
 from collections.abc import Callable
 
 import torch
-from alternation import in_alternation, median_ratio, spread, table
+from alternation import in_alternation, median_ratio, spread
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.mimdet import MIMDet, MIMDetOptions
 from mimdet_cli.build import choose_device
+from mimdet_cli.text_table import align
 
 LIMIT = 1.25
 SHARES = (0.125, 0.25, 0.5, 0.75)
@@ -103,7 +104,8 @@ def main() -> int:
     header = ["tokens", "MACs (G)", "ratio", "median (s)", "range (s)", "ratio", "time / work"]
     verdict = f"NOT at {', '.join(broken)}" if broken else "at every share"
     claim = f"time within {LIMIT} of the multiply-accumulates: {verdict}"
-    sys.stdout.write(f"{table(header, rows)}\n{claim}\n")
+    lines = "\n".join(align([header, *rows], right=True))
+    sys.stdout.write(f"{lines}\n{claim}\n")
     return 1 if broken else 0
 
 

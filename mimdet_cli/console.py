@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mimdet_cli.errors import MimdetError
+from mimdet_cli.text_table import align
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -174,16 +175,6 @@ class ItemLine:
         elif now - self._spoke >= QUIET_S:
             self._spoke = now
             self._console.say(f"{self._label} {self._done}/{self._total}  eta {clock(left_s)}")
-
-
-def align(rows: Sequence[Sequence[object]]) -> list[str]:
-    """Rows of cells as lines of text in columns."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
 
 
 def clock(seconds: float) -> str:

@@ -30,7 +30,7 @@ from mimdet_cli.errors import ResourceError
 from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.files import write_text
 from mimdet_cli.recipe.catalog import shipped
-from mimdet_cli.reporting.tables import markdown_table, text_table
+from mimdet_cli.text_table import markdown_table, text_table
 
 
 def text(summary: Summary) -> list[str]:
@@ -38,7 +38,7 @@ def text(summary: Summary) -> list[str]:
     record = summary.record
     lines = [f"{record.name}: {record.ablation.question}", record.ablation.source, state(summary)]
     for table in _tables(summary, full=False):
-        lines += ["", table.title, *_aligned(table).split("\n")]
+        lines += ["", table.title, *text_table(table.headers, table.rows, figures=True).split("\n")]
     lines += ["", *legend(summary)]
     lines += _listed("what differs from the paper:" if _has_paper(summary) else "how it was run:",
                      _plain(summary.differs))  # fmt: skip
@@ -117,18 +117,6 @@ def write(summary: Summary, out: Path) -> list[Path]:
 def _tables(summary: Summary, *, full: bool) -> list[Table]:
     cost = cost_table(summary)
     return [*ap_tables(summary, full=full), *([] if cost is None else [cost])]
-
-
-def _aligned(table: Table) -> str:
-    """As text, numbers to the right."""
-    columns = list(zip(*table.rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    rows = [
-        [cell if at == 0 else cell.rjust(widths[at]) for at, cell in enumerate(row)]
-        for row in table.rows
-    ]
-    headers = [name if at == 0 else name.rjust(widths[at]) for at, name in enumerate(table.headers)]
-    return text_table(headers, rows)
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from mimdet_cli.ablation.folder import is_done
 from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.ablation.run import Outcome
-from mimdet_cli.reporting.tables import text_table
+from mimdet_cli.text_table import text_table
 from mimdet_cli.words import counted
 
 

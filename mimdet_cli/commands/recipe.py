@@ -16,7 +16,7 @@ from mimdet_cli.commands.options import (
     ShippedArgument,
     examples,
 )
-from mimdet_cli.console import Console, align
+from mimdet_cli.console import Console
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.files import write_text
@@ -34,6 +34,7 @@ from mimdet_cli.recipe.load import (
     validate,
 )
 from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.text_table import align
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,7 +9,7 @@ from mimdet_cli.data.sample import Category
 from mimdet_cli.files import write_text
 from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.run_report import CARD, MOST_CLASSES
-from mimdet_cli.reporting.tables import markdown_table
+from mimdet_cli.text_table import markdown_table
 from mimdet_cli.weights.load import LoadReport
 
 

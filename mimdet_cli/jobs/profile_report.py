@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mimdet_cli.console import align
 from mimdet_cli.measure.flops import Macs
 from mimdet_cli.measure.parameters import Parameters
 from mimdet_cli.measure.published import Published
 from mimdet_cli.measure.speed import Latency
+from mimdet_cli.text_table import align
 
 
 @dataclass(frozen=True, slots=True)

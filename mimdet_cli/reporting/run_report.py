@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from mimdet_cli.evaluation.metrics import HEADLINES
 from mimdet_cli.files import write_text
-from mimdet_cli.reporting.tables import ap_rows, class_rows, markdown_table
+from mimdet_cli.reporting.tables import ap_rows, class_rows
+from mimdet_cli.text_table import markdown_table
 from mimdet_cli.words import first_of
 
 CARD: Final = "README.md"

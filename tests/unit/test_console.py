@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mimdet_cli.console import Console, align, clock
+from mimdet_cli.console import Console, clock
 from mimdet_cli.errors import MimdetError
 
 
@@ -52,7 +52,6 @@ def test_table_aligns_its_columns():
     console, out, _ = pair()
     console.table(("name", "AP"), [("base_50pct", 51.7), ("demo", "-")])
     assert out.getvalue() == "name        AP\nbase_50pct  51.7\ndemo        -\n"
-    assert align([("a", "b")]) == ["a  b"]
 
 
 def test_table_on_a_narrow_terminal_wraps_its_cells_and_loses_nothing(monkeypatch):

@@ -1,4 +1,5 @@
-from mimdet_cli.reporting.tables import ap_rows, class_rows, markdown_table, text_table
+from mimdet_cli.reporting.tables import ap_rows, class_rows
+from mimdet_cli.text_table import markdown_table, text_table
 
 ROW = {"ap": 51.66, "ap50": 70.0, "ap75": 8.25, "ap_s": None, "ap_m": 1.0, "ap_l": 2.0}
 BOXES = {f"box_{name}": value for name, value in ROW.items()}
