@@ -1,18 +1,22 @@
 """The options of a backbone by its name: their class, their schema, values checked and completed.
 
-Ours load here, without torch. A third party's package is loaded in a process of its own, so that
-no command fails of one that it only asks about its options.
+Ours load here, without torch. A third party's package is loaded in a process of its own, which runs
+this module (see `isolation`), so that no command fails of one that it only asks about its options.
 """
 
+import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from pydantic import ConfigDict
 
 from backbones.options.base import BackboneOptions
-from mimdet_cli import isolation, plugins
-from mimdet_cli.errors import PluginError
-from mimdet_cli.isolation import Answer, Question
+from mimdet_cli import plugins
+from mimdet_cli.errors import MimdetError, PluginError
+from mimdet_cli.isolation import LONG_S, Answer, Question, ask_apart
 from mimdet_cli.recipe.load import Completed, ResolvedRecipe, check_options, with_options
 from mimdet_cli.recipe.reading import Origin
 
@@ -73,7 +77,47 @@ def complete(resolved: ResolvedRecipe) -> Completed:
     return with_options(resolved, check(section.name, section.values, resolved.origins))
 
 
+def ask(name: str, question: Question, timeout_s: float = LONG_S) -> Answer:
+    """The answer about the backbone `name`: one of ours is asked here, a third party's apart."""
+    if plugins.find(name).ours:
+        return _answer(name, question)
+    return ask_apart(name, question, timeout_s)
+
+
 def _apart(name: str, question: Question) -> Answer:
     claim = plugins.find(name)
     with plugins.patience(claim):
-        return isolation.ask(name, question).checked(claim)
+        return ask(name, question).checked(claim)
+
+
+def _answer(name: str, question: Question) -> Answer:
+    """The answer of this process."""
+    try:
+        kind = options_class(name, whole=question.whole)
+        schema = kind.model_json_schema()
+        if question.values is None:
+            return Answer(schema)
+        options = check_options(kind, question.values, question.origins)
+        return Answer(schema, options.model_dump(mode="json"))
+    except MimdetError as error:
+        return Answer(errors=tuple(error.each()), traceback="".join(format_exception(error)))
+
+
+def _answer_whatever_it_raises(name: str, asked: Mapping[str, Any]) -> Answer:
+    """The answer in a process of its own: an error of the package's code is one too."""
+    origins = {key: Origin(**origin) for key, origin in asked["origins"].items()}
+    try:
+        return _answer(name, Question(asked["whole"], asked["values"], origins))
+    except Exception as error:
+        claim = plugins.find(name)
+        known = plugins.blame(error) or PluginError(
+            f"the backbone '{claim.name}' failed: {plugins.reason(error)}",
+            where=f"{claim.value} of {claim.provider}",
+        )
+        return Answer(errors=(known,), traceback="".join(format_exception(error)))
+
+
+if __name__ == "__main__":
+    _name, _asked, _answered = sys.argv[1:]
+    _found = _answer_whatever_it_raises(_name, json.loads(Path(_asked).read_text(encoding="utf-8")))
+    Path(_answered).write_text(json.dumps(_found.to_json()), encoding="utf-8")

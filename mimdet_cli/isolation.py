@@ -1,6 +1,6 @@
 """Ask about a backbone in a process of its own, so that what its package does hurts nobody else.
 
-    python -m mimdet_cli.isolation NAME QUESTION ANSWER
+    python -m mimdet_cli.backbone_options NAME QUESTION ANSWER
 
 is that process: it reads the question from one file, and writes the answer into the other.
 """
@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from traceback import format_exception
 from typing import Any
 
 from mimdet_cli import plugins
@@ -94,13 +93,6 @@ class Answer:
         return cls(**{**written, "errors": tuple(errors)})
 
 
-def ask(name: str, question: Question, timeout_s: float = LONG_S) -> Answer:
-    """The answer about the backbone `name`: one of ours is asked here, a third party's apart."""
-    return (
-        _here(name, question) if plugins.find(name).ours else ask_apart(name, question, timeout_s)
-    )
-
-
 def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
     """The answer of another process, which is ended after `timeout_s`.
 
@@ -111,7 +103,15 @@ def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
         asked, answered = Path(folder) / "question.json", Path(folder) / "answer.json"
         asked.write_text(json.dumps(asdict(question)), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mimdet_cli.isolation", name, str(asked), str(answered)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "mimdet_cli.backbone_options",
+                name,
+                str(asked),
+                str(answered),
+            ],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path),
@@ -143,38 +143,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _ending(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _here(name: str, question: Question) -> Answer:
-    from mimdet_cli.backbone_options import options_class
-    from mimdet_cli.recipe.load import check_options
-
-    try:
-        kind = options_class(name, whole=question.whole)
-        schema = kind.model_json_schema()
-        if question.values is None:
-            return Answer(schema)
-        options = check_options(kind, question.values, question.origins)
-        return Answer(schema, options.model_dump(mode="json"))
-    except MimdetError as error:
-        return Answer(errors=tuple(error.each()), traceback="".join(format_exception(error)))
-
-
-def _answer(name: str, asked: dict[str, Any]) -> Answer:
-    """Answer in a process of its own, whatever the package's code may raise."""
-    origins = {key: Origin(**origin) for key, origin in asked["origins"].items()}
-    try:
-        return _here(name, Question(asked["whole"], asked["values"], origins))
-    except Exception as error:
-        claim = plugins.find(name)
-        known = plugins.blame(error) or PluginError(
-            f"the backbone '{claim.name}' failed: {plugins.reason(error)}",
-            where=f"{claim.value} of {claim.provider}",
-        )
-        return Answer(errors=(known,), traceback="".join(format_exception(error)))
-
-
-if __name__ == "__main__":
-    _name, _asked, _answered = sys.argv[1:]
-    _found = _answer(_name, json.loads(Path(_asked).read_text(encoding="utf-8")))
-    Path(_answered).write_text(json.dumps(_found.to_json()), encoding="utf-8")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mimdet_cli import isolation, plugins
+from mimdet_cli import backbone_options, plugins
 from mimdet_cli.commands.options import MARKUP, JsonOption, examples
 from mimdet_cli.console import Console
-from mimdet_cli.isolation import Question
+from mimdet_cli.isolation import TIMEOUT_S, Question
 from mimdet_cli.plugins import Claim
 
 app = typer.Typer(
@@ -64,7 +64,7 @@ def ls(
     timeout: Annotated[
         float,
         typer.Option(metavar="S", min=1, help="With --load: seconds that loading one may take."),
-    ] = isolation.TIMEOUT_S,
+    ] = TIMEOUT_S,
     as_json: JsonOption = False,
 ) -> None:
     """List the installed backbones with their distributions; nothing is imported for it."""
@@ -140,7 +140,7 @@ def _row(claim: Claim, timeout_s: float | None) -> Row:
         return Row(*told, "switched off")
     if timeout_s is None:
         return Row(*told, "listed")
-    answer = isolation.ask(claim.full, Question(), timeout_s)
+    answer = backbone_options.ask(claim.full, Question(), timeout_s)
     if answer.problem:
         return Row(*told, "broken", answer.problem, answer.where or None)
     return Row(*told, "loads")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimdet_cli import __version__, backbone_options, isolation, plugins
+from mimdet_cli import __version__, backbone_options, plugins
 from mimdet_cli.backbone_options import complete
 from mimdet_cli.commands.options import (
     MARKUP,
@@ -20,7 +20,7 @@ from mimdet_cli.console import Console
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.files import write_text
-from mimdet_cli.isolation import Question
+from mimdet_cli.isolation import TIMEOUT_S, Question
 from mimdet_cli.recipe import catalog
 from mimdet_cli.recipe.backbone_schema import add_backbones
 from mimdet_cli.recipe.completed import CompletedRecipe
@@ -186,7 +186,7 @@ def _installed_options() -> dict[str, dict[str, Any]]:
     for claim in plugins.claims():
         if not claim.allowed:
             continue
-        answer = isolation.ask(claim.full, Question(whole=False), isolation.TIMEOUT_S)
+        answer = backbone_options.ask(claim.full, Question(whole=False), TIMEOUT_S)
         if answer.schema is None:
             Console().warn(f"{claim.full} is left out: {answer.problem}")
         else:
