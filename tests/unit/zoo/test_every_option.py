@@ -29,6 +29,7 @@ from mimdet_cli.build import (
     build_detector,
     build_state,
     build_step,
+    complete,
     step_batches,
     usable_precision,
 )
@@ -36,6 +37,8 @@ from mimdet_cli.data.coco import CocoSplit
 from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
+from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Data, Init, Optimizer, Recipe, Train
 
 CPU = torch.device("cpu")
@@ -179,7 +182,7 @@ CASES = [
 ]
 
 
-def recipe_of(section: str, settings: dict[str, Any]) -> Recipe:
+def recipe_of(section: str, settings: dict[str, Any]) -> CompletedRecipe:
     """A tiny recipe with `settings` in a section, or in the options of the backbone so called."""
     name = section if section in BACKBONES else "mimdet"
     values: dict[str, dict[str, Any]] = {
@@ -191,7 +194,7 @@ def recipe_of(section: str, settings: dict[str, Any]) -> Recipe:
     }
     target = "backbone" if section in BACKBONES else section
     values[target] = {**values.get(target, {}), **settings}
-    return Recipe.model_validate(values)
+    return complete(ResolvedRecipe(Recipe.model_validate(values), {}, Path())).recipe
 
 
 def fill(detector: MaskRCNN) -> None:
@@ -214,7 +217,7 @@ def count_calls(detector: nn.Module) -> Counter[str]:
     return calls
 
 
-def footprint(recipe: Recipe, split: CocoSplit) -> Footprint:
+def footprint(recipe: CompletedRecipe, split: CocoSplit) -> Footprint:
     """All parts, measured through the functions that training uses."""
     detector = build_detector(recipe, 3)
     fill(detector)
