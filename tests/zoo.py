@@ -10,6 +10,7 @@ from heads.instances import Target
 from mimdet_cli.data.coco import CocoSplit, load_split
 from mimdet_cli.data.mask_shapes import BitPatch
 from mimdet_cli.data.masks import InstanceMasks
+from mimdet_cli.data.sample import Sample
 
 SMALL = {
     "mimdet": {
@@ -66,6 +67,14 @@ def targets() -> list[Target]:
         masks = InstanceMasks((BitPatch.of(bits),), height, width)
         found.append(Target(torch.tensor([[30.0, 20, 90, 70]]), torch.tensor([1]), masks))
     return found
+
+
+def samples() -> list[Sample]:
+    """The photographs with their targets, as a batch has them."""
+    return [
+        Sample(image, i, (image.shape[1], image.shape[2]), target)
+        for i, (image, target) in enumerate(zip(photographs(), targets(), strict=True))
+    ]
 
 
 def mixed_split(folder: Path) -> CocoSplit:

@@ -3,24 +3,18 @@
 import json
 
 import torch
+from detectors import detector_of, in_maes_layout
 from safetensors.torch import load_file, save_file
 from timm.models.convnext import ConvNeXt
-
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
 
 
 def test_a_convnext_file_fills_the_stem_and_a_mae_file_the_rest(mimdet, tiny, shapes, tmp_path):
     torch.manual_seed(3)
     convnext = ConvNeXt(depths=(3, 3, 1, 1), dims=(8, 16, 32, 64)).state_dict()
     save_file(convnext, tmp_path / "convnext.safetensors")
-    detector = build_detector(complete(load_recipe(tiny, ["seed=9"])).recipe, 3)
-    own = detector.backbone.state_dict()
-    mae = {k.removeprefix("encoder."): v for k, v in own.items() if k.startswith("encoder.")}
-    for key, value in own.items():
-        if key.startswith("decoder.") and "stem_proj" not in key:
-            mae[key.replace(".", "_", 1)] = value
-    torch.save({"model": mae}, tmp_path / "mae.pth")
+    backbone = detector_of(tiny, "seed=9").backbone
+    own = backbone.state_dict()
+    torch.save({"model": in_maes_layout(backbone)}, tmp_path / "mae.pth")
     run = tmp_path / "run"
     outcome = mimdet(
         "train", tiny, "--data", shapes, "--out", run,

@@ -3,11 +3,10 @@
 import json
 
 import pytest
+from detectors import completed
 
-from mimdet_cli.build import complete
 from mimdet_cli.jobs.profiling import paper_of
 from mimdet_cli.measure import speed
-from mimdet_cli.recipe.load import load_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +73,7 @@ def test_lines_put_our_figures_beside_the_papers(mimdet, tiny):
 
 
 def paper(name, *sets, size=(800, 1067)):
-    return paper_of(complete(load_recipe(name, list(sets))).recipe, size, usual=(800, 1067))
+    return paper_of(completed(name, *sets), size, usual=(800, 1067))
 
 
 def test_papers_figures_are_shown_as_far_as_the_recipe_is_the_papers():

@@ -5,9 +5,7 @@ and the fix; of a contradiction, every place is named.
 """
 
 import pytest
-
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
+from detectors import detector_of
 
 TINY = {
     "mimdet": {
@@ -73,7 +71,7 @@ def line(backbone, key):
 
 @pytest.mark.parametrize("backbone", TINY)
 def test_without_the_mistakes_below_a_detector_is_built(write, backbone):
-    build_detector(complete(load_recipe(write(backbone))).recipe, 3)
+    detector_of(write(backbone))
 
 
 def test_window_larger_than_the_grid_of_vitdet(refused):

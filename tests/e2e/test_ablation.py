@@ -10,11 +10,12 @@ import time
 
 import pytest
 import torch
+from detectors import detector_of
 
 from mimdet_cli.ablation.plan import make_plan
 from mimdet_cli.ablation.read import shipped_names
 from mimdet_cli.ablation.request import Request
-from mimdet_cli.build import build_detector, build_state, build_step
+from mimdet_cli.build import build_state, build_step
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.measure.scene import scene
 
@@ -161,7 +162,7 @@ def test_every_training_of_every_ablation_takes_a_step_at_its_tiny_size(shrunk_r
     device, sample = torch.device("cpu"), scene((64, 64), classes=3)
     for name, run in shrunk_recipes.values():
         recipe = run.recipe.recipe
-        detector = build_detector(recipe, 3)
+        detector = detector_of(recipe)
         step = build_step(recipe, 10, device)
         report = step(build_state(recipe, detector, device), [Batch([sample, sample])])
         assert 0 < report.loss < 100, (name, run.label)

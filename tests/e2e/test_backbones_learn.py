@@ -17,10 +17,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from detectors import completed, shapes_of
 
 from mimdet_cli import plugins
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "zoo_recipes"
 BACKBONES = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem != "base")
@@ -92,9 +91,9 @@ def box_ap(mimdet, data, tmp_path, tell):
 def test_every_registered_backbone_has_a_tiny_recipe_that_can_be_built():
     assert plugins.names() == BACKBONES
     for name in BACKBONES:
-        recipe = complete(load_recipe(RECIPES / f"{name}.yaml")).recipe
+        recipe = completed(RECIPES / f"{name}.yaml")
         assert recipe.backbone.name == name
-        detector = build_detector(recipe, classes=3)
+        detector = shapes_of(recipe, classes=3)
         assert sum(p.numel() for p in detector.parameters()) < 8e6
 
 

@@ -11,15 +11,14 @@ from traceback import format_exception
 
 import pytest
 import torch
+from detectors import completed, detector_of
 from e2e.plugins.packages import BAD, FAULTS, install_packages
 from safetensors.torch import save_file
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.errors import PluginError
 from mimdet_cli.plugin_api import promises
 from mimdet_cli.plugins import SWITCH
-from mimdet_cli.recipe.load import load_recipe
 
 BLOCK = {
     "norm1": (32,),
@@ -325,9 +324,8 @@ def test_schema_of_all_has_the_options_of_what_loads_and_says_what_does_not(
 def test_depth_of_a_plugin_drives_layer_decay(sites, on_path):
     on_path("good")
     _, *sets = small(sites, "optimizer.layer_decay=0.5", "optimizer.multiplier=1")
-    recipe = load_recipe(sites / "source" / "my_net" / "recipe.yaml", sets[1::2])
-    full = complete(recipe).recipe
-    found = {rate.name: rate.factor for rate in rates(build_detector(full, 3), full.optimizer)}
+    full = completed(sites / "source" / "my_net" / "recipe.yaml", *sets[1::2])
+    found = {rate.name: rate.factor for rate in rates(detector_of(full), full.optimizer)}
     assert found["backbone.patch_embed.proj.weight"] == 0.125
     assert found["backbone.blocks.0.attn.qkv.weight"] == 0.25
     assert found["backbone.blocks.1.local.weight"] == 0.5

@@ -29,14 +29,8 @@ def test_pulled_weights_train_and_leave_their_origin_in_the_run(tmp_path, tiny, 
 
 def mae_of(recipe: Path) -> bytes:
     """Encoder and decoder of the recipe's MIMDet in the layout of MAE's authors."""
+    from detectors import detector_of, in_maes_layout
     from safetensors.torch import save as save_tensors
 
-    from mimdet_cli.build import build_detector, complete
-    from mimdet_cli.recipe.load import load_recipe
-
-    own = build_detector(complete(load_recipe(recipe, [])).recipe, 3).backbone.state_dict()
-    mae = {k.removeprefix("encoder."): v for k, v in own.items() if k.startswith("encoder.")}
-    for key, value in own.items():
-        if key.startswith("decoder.") and "stem_proj" not in key:
-            mae[key.replace(".", "_", 1)] = value
+    mae = in_maes_layout(detector_of(recipe).backbone)
     return bytes(save_tensors({key: tensor.contiguous() for key, tensor in mae.items()}))

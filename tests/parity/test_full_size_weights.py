@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from detectors import shapes_of
 from golden import table
 
 from backbones.key_maps.rename import rename
 from heads.key_maps import HEADS
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
 
 RELEASES = {
     "mimdet_base": ("base_50pct", "mimdet_release"),
@@ -26,8 +25,8 @@ def test_every_release_with_known_shapes_is_listed():
 def test_every_key_of_the_release_is_mapped_onto_the_recipes_model(release):
     recipe, layout = RELEASES[release]
     shapes = table("mimdet_vitdet/official_state_dict_shapes.json")[release]
+    detector = shapes_of(recipe)
     with torch.device("meta"):
-        detector = build_detector(complete(load_recipe(recipe)).recipe, 80)
         official = {key: torch.empty(shape) for key, shape in shapes.items()}
     key_map = detector.backbone.key_maps[layout]
     assert key_map.head is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectors import detector_on
 from pycocotools import mask as coco_mask
 from safetensors import safe_open
 from torch import Tensor
@@ -108,8 +109,7 @@ class Case:
             detections=12,
         )
         maps = {name: self.run[f"fpn.{name}"] for name in LEVELS if f"fpn.{name}" in self.run}
-        mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-        model = MaskRCNN(StoredMaps(maps, self.padding), 5, settings, mean, std)
+        model = detector_on(StoredMaps(maps, self.padding), 5, settings)
         renamed = rename(self.weights, KeyMap(DETECTRON2_HEAD))
         assert not renamed.unknown
         parts = {key.split(".")[0] for key in renamed.kept}

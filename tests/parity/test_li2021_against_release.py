@@ -5,6 +5,7 @@ Tolerance for fp32 sums in another order: 2e-4 of the largest value.
 
 import pytest
 import torch
+from detectors import detector_on
 from golden import FIXTURES, PIXEL_MEAN, PIXEL_STD, close, images, read, table, whole
 
 from backbones.key_maps.rename import KeyMap, rename
@@ -12,7 +13,6 @@ from backbones.layers.relative_positions import table_bias
 from backbones.layers.windows import to_windows
 from backbones.vit_fpn import ViTFPN, ViTFPNOptions
 from heads.key_maps import DETECTRON2_HEAD
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
@@ -26,7 +26,7 @@ SMALL = {
 
 def full_size():
     with torch.device("meta"):
-        return MaskRCNN(ViTFPN(ViTFPNOptions()), 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
+        return detector_on(ViTFPN(ViTFPNOptions()), 80, HeadOptions())
 
 
 def full_map(backbone):
@@ -62,7 +62,7 @@ def test_every_map_of_the_backbone_equals_the_released_one():
     backbone, seen = released_backbone(), {}
     for i, block in enumerate(backbone.blocks):
         block.register_forward_hook(lambda module, inputs, output, i=i: seen.update({i: output}))
-    detector = MaskRCNN(backbone, 5, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
+    detector = detector_on(backbone, 5, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
     batch, sizes = detector.prepare(images(run))
     close(batch, run["in.tensor"])
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_a_mae_checkpoint_fills_the_vit_and_leaves_the_computed_positions(tmp_pa
     torch.save({"model": stored}, path)
     backbone = ViTFPN(ViTFPNOptions(**{**SMALL, "depth": 4, "global_blocks": (1, 3)}))
     before = backbone.pos_embed.detach().clone()
-    detector = MaskRCNN(backbone, 5, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
+    detector = detector_on(backbone, 5, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
     report = load_weights(detector, backbone.key_maps["mae_encoder"], path, "mae", 0.0)
     assert {"pos_embed", "window_table", "global_table"} <= set(report.fresh)
     assert torch.equal(backbone.pos_embed, before)

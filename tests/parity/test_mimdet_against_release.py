@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from detectors import detector_on
 from golden import (
     FIXTURES,
     LOSSES,
@@ -28,7 +29,6 @@ from backbones.key_maps.rename import KeyMap, rename
 from backbones.layers.sampling import Sampler, share
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.key_maps import DETECTRON2_HEAD
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr, total_steps
@@ -65,7 +65,7 @@ def released_detector(fill, tmp_path):
     weights = read(whole(f"mimdet_vitdet/mimdet_{fill}.weights.safetensors"))
     path = tmp_path / "released.pth"
     torch.save({"model": weights}, path)
-    detector = MaskRCNN(small(fill), 5, HEAD, PIXEL_MEAN, PIXEL_STD)
+    detector = detector_on(small(fill), 5, HEAD, PIXEL_MEAN, PIXEL_STD)
     key_map = detector.backbone.key_maps["mimdet_release"]
     report = load_weights(detector, key_map, path, "mimdet_release", 0.0)
     assert report.share == 1.0
@@ -92,7 +92,7 @@ def loaded_backbone(weights, fill, ratio):
 
 
 def normalised(backbone, run):
-    return MaskRCNN(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD).prepare(images(run))
+    return detector_on(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD).prepare(images(run))
 
 
 def test_the_committed_cut_gives_the_released_coarsest_map():
@@ -180,7 +180,7 @@ def test_a_mae_checkpoint_loads_as_the_released_loader_loads_it(fill, tmp_path):
     source = whole(f"mimdet_vitdet/mae_to_mimdet_{fill}.safetensors")
     stored, facts = read(source), metadata(source)
     backbone = MIMDet(MIMDetOptions(**{**SMALL, "grid": 10}, fill=FILL[fill]))
-    detector = MaskRCNN(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD)
+    detector = detector_on(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD)
     report = load_weights(detector, backbone.key_maps["mae"], path, "mae", 0.0)
     prefixed = {f"backbone.bottom_up.{key}": x for key, x in stored.items()}
     theirs = rename(prefixed, backbone.key_maps["mimdet_release"]).kept
@@ -205,7 +205,7 @@ def test_learning_rates_and_weight_decay_are_the_released_ones(recipe, size):
     options = {k: v for k, v in loaded.backbone.values.items() if k != "norm"}
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**options))
-        detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
+        detector = detector_on(backbone, 80, HeadOptions())
     official = table("mimdet_vitdet/optim_groups.json")[f"mimdet_{size}"]
     renaming = {key: torch.tensor(value) for key, value in official.items()}
     theirs = rename(renaming, full_map(backbone)).kept
@@ -234,7 +234,7 @@ def test_every_key_of_the_full_size_release_has_its_place(recipe, size):
     options = dict(load_recipe(recipe).recipe.backbone.values)
     with torch.device("meta"):
         backbone = MIMDet(MIMDetOptions(**{**options, "norm": "bn"}))
-        detector = MaskRCNN(backbone, 80, HeadOptions(), PIXEL_MEAN, PIXEL_STD)
+        detector = detector_on(backbone, 80, HeadOptions())
         official = {key: torch.empty(shape) for key, shape in shapes.items()}
     renamed = rename(official, full_map(backbone))
     assert not renamed.unknown

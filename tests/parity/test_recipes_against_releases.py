@@ -6,11 +6,11 @@ chosen steps. Rates are compared to 1e-6: the tables were computed in another or
 
 import pytest
 import torch
+from detectors import completed, shapes_of
 from golden import table
 
 from backbones.key_maps.rename import KeyMap, rename
 from heads.key_maps import HEADS
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr, total_steps
 from mimdet_cli.recipe.load import load_recipe
@@ -30,9 +30,8 @@ HEAD_NAMES = {"vit_adapter_release": "mmdet"}
 
 def built(recipe):
     """The recipe, complete, and its detector without memory."""
-    loaded = complete(load_recipe(recipe)).recipe
-    with torch.device("meta"):
-        return loaded, build_detector(loaded, 80)
+    full = completed(recipe)
+    return full, shapes_of(full)
 
 
 def by_our_names(detector, layout, values):

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from detectors import detector_on
 from safetensors import safe_open
 from torch import Tensor
 from torch.testing import assert_close
@@ -241,7 +242,7 @@ def small_detector(**changes: Any) -> MaskRCNN:
     case = golden("mini_train")
     backbone = ViTAdapter(options(case.meta["config"]).model_copy(update=changes))
     settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", channels=8, fc_channels=8)
-    return MaskRCNN(backbone, 3, settings, (0, 0, 0), (1, 1, 1))
+    return detector_on(backbone, 3, settings)
 
 
 def rates_by_our_name(detector: MaskRCNN, optimizer: Optimizer) -> dict[str, tuple[float, float]]:
@@ -279,9 +280,7 @@ def test_layer_decay_of_large_follows_the_released_constructor():
 
 def test_groups_of_the_full_small_and_large_are_the_released_ones():
     with torch.device("meta"):
-        small = MaskRCNN(
-            ViTAdapter(ViTAdapterOptions()), 80, HeadOptions(norm="none"), (0,) * 3, (1,) * 3
-        )
+        small = detector_on(ViTAdapter(ViTAdapterOptions()), 80, HeadOptions(norm="none"))
         large = small_detector(depth=24, interaction_ends=None, decay_exceptions=False)
     decayed = rates_by_our_name(small, Optimizer(weight_decay=0.05))
     vectors = {

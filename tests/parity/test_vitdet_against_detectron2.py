@@ -6,6 +6,7 @@ boxes 0.02 px, scores 1e-3, losses 1e-4, gradients 5e-3 in the L2 norm.
 
 import pytest
 import torch
+from detectors import detector_on
 from golden import (
     FIXTURES,
     LOSSES,
@@ -24,7 +25,6 @@ from backbones.key_maps.rename import KeyMap, rename
 from backbones.layers.relative_positions import by_offset
 from backbones.vitdet import ViTDet, ViTDetOptions
 from heads.key_maps import DETECTRON2_HEAD
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.evaluation.paste import to_result
@@ -54,12 +54,12 @@ def small(square=None):
 
 
 def with_head(backbone):
-    return MaskRCNN(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD)
+    return detector_on(backbone, 5, HEAD, PIXEL_MEAN, PIXEL_STD)
 
 
 def full_size(name):
     with torch.device("meta"):
-        return MaskRCNN(ViTDet(FULL[name]), 80, HeadOptions(norm="ln"), PIXEL_MEAN, PIXEL_STD)
+        return detector_on(ViTDet(FULL[name]), 80, HeadOptions(norm="ln"))
 
 
 def full_map(backbone):

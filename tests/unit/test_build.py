@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 import torch
+from detectors import completed
 from torch import nn
 
 from backbones.contract import Backbone
@@ -18,21 +19,15 @@ from mimdet_cli.build import (
     build_state,
     build_step,
     choose_device,
-    complete,
     read_split,
     step_batches,
     usable_precision,
 )
 from mimdet_cli.errors import DataError, PluginError, RecipeError, ResourceError
 from mimdet_cli.plugin_api import NORM_NAME, Norm
-from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.recipe.schema import Data, Recipe, Train
 
 CPU = torch.device("cpu")
-
-
-def tiny_recipe(tiny, *overrides, **options) -> Recipe:
-    return complete(load_recipe(tiny, overrides, **options)).recipe
 
 
 def test_backbone_is_found_by_its_entry_point():
@@ -77,7 +72,7 @@ def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypa
             self.levels = ()
             self.padding = None
 
-    recipe = tiny_recipe(tiny)
+    recipe = completed(tiny)
     monkeypatch.setattr(build.plugins, "load", lambda name: Unset)
     with pytest.raises(PluginError) as caught:
         build_detector(recipe, 3)
@@ -87,23 +82,21 @@ def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypa
 
 
 def test_completed_recipe_holds_every_option_of_its_backbone(tiny):
-    recipe = tiny_recipe(tiny)
+    recipe = completed(tiny)
     assert set(recipe.backbone.values) == set(MIMDet.Options.model_fields)
     assert recipe.backbone.values["width"] == 32
     assert recipe.backbone.values["eval_ratio"] == 1.0
 
 
 def test_same_seed_draws_the_same_weights(tiny):
-    states = [
-        build_detector(tiny_recipe(tiny, f"seed={seed}"), 3).state_dict() for seed in (4, 4, 5)
-    ]
+    states = [build_detector(completed(tiny, f"seed={seed}"), 3).state_dict() for seed in (4, 4, 5)]
     name = "backbone.encoder.blocks.0.attn.qkv.weight"
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert not torch.equal(states[0][name], states[2][name])
 
 
 def test_synchronised_norm_is_a_plain_one_where_there_is_one_process(tiny):
-    recipe = tiny_recipe(tiny, "head.norm=syncbn", "head.box_head=4conv1fc", "backbone.norm=syncbn")
+    recipe = completed(tiny, "head.norm=syncbn", "head.box_head=4conv1fc", "backbone.norm=syncbn")
     alone, shared = build_detector(recipe, 3), build_detector(recipe, 3, world=2)
 
     def kinds(model):
@@ -148,7 +141,7 @@ class Plugin(MIMDet):
 def test_synchronised_norm_is_plain_wherever_an_option_is_a_norm(tiny, monkeypatch):
     monkeypatch.setattr(build.plugins, "load", lambda name: Plugin)
     monkeypatch.setattr(build.plugins, "options_claim", lambda claim: None)
-    recipe = tiny_recipe(tiny, "backbone.norm=syncbn")
+    recipe = completed(tiny, "backbone.norm=syncbn")
     keys = ("norm", *PluginOptions.model_fields.keys() - MIMDet.Options.model_fields.keys())
     alone, shared = (
         build_detector(recipe, 3, world=world).backbone.options.model_dump(include=set(keys))
@@ -171,7 +164,7 @@ def test_both_norms_of_the_adapter_are_plain_in_one_process():
 
 
 def test_state_and_step_carry_the_scaled_learning_rate(tiny):
-    recipe = tiny_recipe(tiny, "train.batch=8", "optimizer.scale=sqrt")
+    recipe = completed(tiny, "train.batch=8", "optimizer.scale=sqrt")
     state = build_state(recipe, build_detector(recipe, 3), CPU)
     step = build_step(recipe, 10, CPU)
     assert step.lr == pytest.approx(2e-3)
@@ -180,7 +173,7 @@ def test_state_and_step_carry_the_scaled_learning_rate(tiny):
 
 
 def test_channels_last_changes_the_memory_order_only(tiny):
-    recipe = tiny_recipe(tiny, "train.channels_last=true")
+    recipe = completed(tiny, "train.channels_last=true")
     plain = build_detector(recipe, 3).state_dict()
     model = build_state(recipe, build_detector(recipe, 3), CPU).model
     weight = model.get_parameter("backbone.stem.stages.1.0.weight")
@@ -214,7 +207,7 @@ def test_device_that_cannot_be_used_is_explained(name, kind):
 
 @pytest.mark.parametrize("start", [0, 1, 3])
 def test_batches_of_a_step_do_not_depend_on_where_the_run_started(tiny, shapes, start):
-    recipe = tiny_recipe(tiny, "train.accumulate=2", data=shapes)
+    recipe = completed(tiny, "train.accumulate=2", data=shapes)
     split = read_split(recipe.data, "train", need_masks=True)
 
     def ids(first: int) -> list[list[list[int]]]:

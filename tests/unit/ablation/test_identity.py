@@ -3,18 +3,15 @@
 from pathlib import Path
 
 import pytest
+from detectors import completed
 
 from mimdet_cli.ablation.identity import run_hash
-from mimdet_cli.build import complete
-from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
-from mimdet_cli.recipe.schema import Recipe
 
 RUN = Path(__file__).parents[2] / "e2e" / "fixtures" / "run_c73681b" / "run"
 
 
 def identity(values: dict) -> str:
-    resolved = ResolvedRecipe(Recipe.model_validate(values), {}, Path("recipe.yaml"))
-    return run_hash(complete(resolved).recipe, "data", None)
+    return run_hash(completed(values), "data", None)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +29,7 @@ def test_the_defaults_of_every_backbone_have_the_name_that_c73681b_gave_them(bac
 
 
 def test_a_run_folder_of_c73681b_has_the_name_that_it_had():
-    recipe = complete(load_recipe(RUN / "recipe.yaml")).recipe
+    recipe = completed(RUN / "recipe.yaml")
     assert run_hash(recipe, "data", None) == "8399e63ade7e"
 
 

@@ -1,5 +1,6 @@
 """Every shipped ablation: complete, planned at full size, true to the papers, able to learn."""
 
+import json
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -10,19 +11,19 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from zoo import SMALL_DATA, SMALL_HEAD, SMALL_TIMM, photographs, targets
+from detectors import completed, detector_of, shapes_of
+from zoo import SMALL_DATA, SMALL_HEAD, SMALL_TIMM, samples
 
 from heads.options import HeadOptions
 from mimdet_cli.ablation.plan import Plan, make_plan
 from mimdet_cli.ablation.read import read, shipped_names
 from mimdet_cli.ablation.request import Request
 from mimdet_cli.ablation.schema import Ablation, Claim
-from mimdet_cli.build import backbone_class, build_detector, build_state, build_step, complete
-from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.build import backbone_class, build_state, build_step
+from mimdet_cli.data.sample import Batch
 from mimdet_cli.recipe.catalog import shipped_folder
 from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Data, Init, Recipe, Train
+from mimdet_cli.recipe.schema import Data, Init, Train
 from mimdet_cli.weights.catalog import entries
 
 PUBLISHED = [
@@ -77,8 +78,7 @@ def test_weights_are_catalogued_in_a_layout_that_the_backbone_reads(name):
     known = entries()
     for run in plan(name, None).runs:
         recipe = run.recipe.recipe
-        with torch.device("meta"):
-            readable = build_detector(recipe, classes=80).backbone.key_maps
+        readable = shapes_of(recipe).backbone.key_maps
         named = [one for one in (recipe.init, *recipe.init.more) if one.weights is not None]
         assert named or run.parent, f"{run.label} starts from random weights"
         for one in named:
@@ -278,16 +278,11 @@ def small(recipe: CompletedRecipe) -> CompletedRecipe:
 @cache
 def step_of(recipe: str) -> tuple[bool, bool]:
     """Whether one step on two images has finite losses, and whether it moves the model."""
-    given = ResolvedRecipe(Recipe.model_validate_json(recipe), {}, Path("small"))
-    small_recipe = complete(given).recipe
-    detector = build_detector(small_recipe, classes=3)
-    samples = [
-        Sample(image, i, (image.shape[1], image.shape[2]), target)
-        for i, (image, target) in enumerate(zip(photographs(), targets(), strict=True))
-    ]
+    small_recipe = completed(json.loads(recipe))
+    detector = detector_of(small_recipe)
     before = {name: p.detach().clone() for name, p in detector.named_parameters()}
     state = build_state(small_recipe, detector, CPU)
-    losses = build_step(small_recipe, 1, CPU)(state, [Batch(samples)]).losses
+    losses = build_step(small_recipe, 1, CPU)(state, [Batch(samples())]).losses
     moved = any(not torch.equal(p, before[name]) for name, p in detector.named_parameters())
     return len(losses) >= 5 and all(map(math.isfinite, losses.values())), moved
 
@@ -306,8 +301,7 @@ def test_at_the_size_of_the_demo_something_is_left_of_every_ablation(name):
     demo = plan(name, "demo")
     assert demo.cells
     for run in demo.runs:
-        with torch.device("meta"):
-            detector = build_detector(run.recipe.recipe, classes=4)
+        detector = shapes_of(run.recipe.recipe, classes=4)
         assert sum(p.numel() for p in detector.parameters()) < 8e6
 
 

@@ -4,13 +4,12 @@ from itertools import product
 
 import pytest
 import torch
+from detectors import detector_of, shapes_of
 from golden import table
 
 from backbones.key_maps.invert import published_names
 from backbones.key_maps.rename import Drop, KeyMap, rename
 from heads.key_maps import DETECTRON2_HEAD
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.weights.write import detectron2_names
 
 RELEASES = {
@@ -60,7 +59,7 @@ def test_every_tensor_of_every_head_has_one_name_that_comes_back(
         "backbone.width=16", "backbone.depth=4", "backbone.heads=2", "backbone.channels=8",
         "backbone.global_blocks=[3]",
     )  # fmt: skip
-    detector = build_detector(complete(load_recipe("vitdet_base_100ep", changes)).recipe, 3)
+    detector = detector_of("vitdet_base_100ep", *changes)
     maps = detector.backbone.key_maps
     names = detectron2_names(detector.state_dict(), maps)
     assert len(set(names.values())) == len(names) > 100
@@ -75,7 +74,7 @@ def test_every_tensor_of_every_head_has_one_name_that_comes_back(
 def test_the_names_are_the_released_ones_of_the_full_size(release):
     official = table("mimdet_vitdet/official_state_dict_shapes.json")[release]
     recipe, layout = RELEASES[release]
-    detector = build_detector(complete(load_recipe(recipe)).recipe, 80)
+    detector = shapes_of(recipe)
     own = detector.state_dict()
     maps = detector.backbone.key_maps
     names = detectron2_names(own, maps)

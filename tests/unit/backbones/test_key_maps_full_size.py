@@ -3,12 +3,12 @@
 import pytest
 import timm
 import torch
+from detectors import shapes_of
 from torch import Tensor
 
 from backbones.contract import Backbone
 from backbones.key_maps.rename import KeyMap, rename
 from backbones.layers.pos_embed import resize_square_table
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.recipe.catalog import shipped_names
 from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.weights.catalog import entries
@@ -34,8 +34,7 @@ MODELS = {
 
 
 def backbone_of(recipe: str, *overrides: str) -> Backbone:
-    with torch.device("meta"):
-        return build_detector(complete(load_recipe(recipe, list(overrides))).recipe, 80).backbone
+    return shapes_of(recipe, *overrides).backbone
 
 
 def state_of(model: str) -> dict[str, Tensor]:

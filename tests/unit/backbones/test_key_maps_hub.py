@@ -4,23 +4,19 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from detectors import fill
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from backbones.contract import Backbone
 from backbones.key_maps.hub_mae import HUB_TO_MAE
 from backbones.key_maps.rename import rename
 from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from backbones.vit_fpn import ViTFPN, ViTFPNOptions
 from backbones.vitdet import ViTDet, ViTDetOptions
-from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
-from mimdet_cli.weights.load import LoadReport, load_weights
 
 WIDTH, DEPTH, HEADS, GRID = 32, 4, 2, 6
 DECODER_WIDTH, DECODER_DEPTH, DECODER_HEADS = 16, 8, 4
@@ -145,11 +141,6 @@ def test_timm_reads_the_encoder_of_a_hub_file_and_gives_the_tokens_of_the_reposi
     assert equal(round_trip, encoder)
 
 
-def with_head(backbone: Backbone) -> MaskRCNN:
-    settings = HeadOptions(channels=8, fc_channels=16)
-    return MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
-
-
 def mimdet(**options) -> MIMDet:
     sizes = {
         "width": WIDTH, "depth": DEPTH, "heads": HEADS, "decoder_width": DECODER_WIDTH,
@@ -173,12 +164,6 @@ BACKBONES = {
 }  # fmt: skip
 
 
-def load(backbone: Backbone, layout: str, tensors: Tensors, tmp_path) -> LoadReport:
-    path = tmp_path / f"{layout}.safetensors"
-    save_file(tensors, path)
-    return load_weights(with_head(backbone), backbone.key_maps[layout], path, layout, 0.0)
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("version", [4, 5])
 def test_hub_file_fills_every_backbone_as_the_repositorys_file_does(tmp_path, name, version):
@@ -189,7 +174,7 @@ def test_hub_file_fills_every_backbone_as_the_repositorys_file_does(tmp_path, na
     for one, tensors in ((layout, made()), (of_hub, to_hub(made(), version))):
         torch.manual_seed(0)
         backbone = build()
-        report = load(backbone, one, tensors, tmp_path)
+        report = fill(backbone, one, tensors, tmp_path)
         assert report.share == 1
         assert not report.missing
         assert set(tensors) >= set(report.dropped)
@@ -246,7 +231,7 @@ class HubViT:
 def test_loaded_encoder_and_decoder_compute_what_three_projections_do(tmp_path):
     hub = to_hub(made())
     backbone = mimdet()
-    load(backbone, "hf_mae", hub, tmp_path)
+    fill(backbone, "hf_mae", hub, tmp_path)
     model, tokens = HubViT(hub), torch.randn(2, 1 + GRID**2, WIDTH)
     encoded = backbone.encoder(tokens)
     # fp32: sums of four blocks in another order
@@ -265,7 +250,7 @@ def test_another_order_of_the_projections_would_be_noticed(tmp_path, order):
         part = key.split(".")[-2]
         swapped[key.replace(f".{part}.", f".{names.get(part, part)}.")] = tensor
     backbone = mimdet()
-    load(backbone, "hf_mae", swapped, tmp_path)
+    fill(backbone, "hf_mae", swapped, tmp_path)
     tokens = torch.randn(2, 1 + GRID**2, WIDTH)
     away = (backbone.encoder(tokens) - HubViT(hub).encode(tokens)).abs().max()
     assert away > 0.1
@@ -273,7 +258,7 @@ def test_another_order_of_the_projections_would_be_noticed(tmp_path, order):
 
 def refusal(tensors: Tensors, tmp_path) -> WeightsError:
     with pytest.raises(WeightsError) as caught:
-        load(mimdet(), "hf_mae", tensors, tmp_path)
+        fill(mimdet(), "hf_mae", tensors, tmp_path)
     assert caught.value.exit_code == 4
     return caught.value
 
@@ -309,7 +294,7 @@ def test_file_of_the_repository_is_no_hub_file(tmp_path):
 def test_dropped_decoder_is_reported_by_the_names_in_the_file(tmp_path):
     vitdet = BACKBONES["vitdet"][0]()
     hub = to_hub(made())
-    dropped = load(vitdet, "hf_mae", hub, tmp_path).dropped
+    dropped = fill(vitdet, "hf_mae", hub, tmp_path).dropped
     decoder = {key for key in hub if key.startswith("decoder.")}
     assert len(decoder) == 8 * 16 + 8
     assert {dropped[key] for key in decoder} == {"pixels are not predicted"}

@@ -1,16 +1,14 @@
 """Uni-Perceiver's weights for ViT-Adapter, against its equations computed anew from its names."""
 
 import torch
-from safetensors.torch import save_file
+from detectors import fill
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from backbones.layers.adapter_encoder import InputNorm
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
-from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
-from mimdet_cli.weights.load import LoadReport, load_weights
+from mimdet_cli.weights.load import LoadReport
 
 WIDTH, DEPTH, HEADS, GRID = 24, 4, 2, 4
 Tensors = dict[str, Tensor]
@@ -50,11 +48,7 @@ def made(depth: int = DEPTH, width: int = WIDTH) -> Tensors:
 
 
 def load(backbone: ViTAdapter, tensors: Tensors, tmp_path) -> LoadReport:
-    path = tmp_path / "uni.safetensors"
-    save_file(tensors, path)
-    settings = HeadOptions(channels=8, fc_channels=16)
-    detector = MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
-    return load_weights(detector, backbone.key_maps["uni_perceiver"], path, "uni_perceiver", 0.0)
+    return fill(backbone, "uni_perceiver", tensors, tmp_path)
 
 
 class Reference:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from detectors import SMALL_MIMDET, shapes_of
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,19 +12,13 @@ from backbones.layers.pos_embed import resize_table
 from backbones.layers.sampling import Sampler, TokenGrid, random_order, share, take
 from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.options.base import TokenSampling
-from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.load import load_recipe
 
-SMALL = {
-    "width": 32, "depth": 2, "heads": 2, "drop_path": 0.0, "grid": 4, "decoder_width": 16,
-    "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "gn",
-}  # fmt: skip
 SIZES = torch.tensor([[64, 96], [64, 96]])
 
 
 def small(**options) -> MIMDet:
     torch.manual_seed(0)
-    return MIMDet(MIMDetOptions(**{**SMALL, **options}))
+    return MIMDet(MIMDetOptions(**{**SMALL_MIMDET, **options}))
 
 
 def images(count: int = 2) -> torch.Tensor:
@@ -234,7 +229,7 @@ def test_stochastic_depth_rises_linearly_to_the_last_block():
 )
 def test_options_that_cannot_be_built_are_refused(options, message):
     with pytest.raises(ValidationError, match=message):
-        MIMDetOptions(**{**SMALL, **options})
+        MIMDetOptions(**{**SMALL_MIMDET, **options})
 
 
 @pytest.mark.parametrize(
@@ -248,7 +243,5 @@ def test_options_that_cannot_be_built_are_refused(options, message):
     ],
 )
 def test_parameters_of_the_shipped_recipes_are_as_many_as_released(recipe, overrides, count):
-    completed = complete(load_recipe(recipe, overrides)).recipe
-    with torch.device("meta"):
-        detector = build_detector(completed, classes=80)
+    detector = shapes_of(recipe, *overrides)
     assert sum(parameter.numel() for parameter in detector.parameters()) == count

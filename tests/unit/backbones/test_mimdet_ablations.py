@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 import torch
+from detectors import shapes_of
 from pydantic import ValidationError
 
 from backbones.key_maps.rename import rename
@@ -11,7 +12,7 @@ from backbones.layers.pos_embed import resize_table
 from backbones.layers.sampling import grid_pattern
 from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.options.transformer import quarter_ends
-from mimdet_cli.build import build_detector, complete
+from mimdet_cli.build import complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.load import load_recipe
 
@@ -235,9 +236,7 @@ def test_the_pyramid_of_the_vit_takes_the_outputs_of_its_first_two_quarters():
     ],
 )
 def test_parameters_are_as_many_as_in_tables_5_7_and_8_with_mask_filling(overrides, count):
-    recipe = load_recipe("base_25pct", [f"backbone.{override}" for override in overrides])
-    with torch.device("meta"):
-        detector = build_detector(complete(recipe).recipe, classes=80)
+    detector = shapes_of("base_25pct", *(f"backbone.{override}" for override in overrides))
     assert sum(parameter.numel() for parameter in detector.parameters()) == count
 
 

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from detectors import fill
 from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
 from timm.models.beit import Beit
 from torch import Tensor
@@ -15,10 +15,8 @@ from backbones.key_maps.rename import rename
 from backbones.layers.attention import BiasedAttention
 from backbones.layers.relative_positions import resize_offset_table
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
-from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
-from mimdet_cli.weights.load import LoadReport, load_weights
+from mimdet_cli.weights.load import LoadReport
 
 SIDE = 4
 SMALL = {
@@ -50,11 +48,7 @@ def classifier(**options) -> Beit:
 
 
 def load(backbone: ViTAdapter, state: dict[str, Tensor], tmp_path) -> LoadReport:
-    save_file(state, tmp_path / "beit.safetensors")
-    settings = HeadOptions(channels=8, fc_channels=16)
-    detector = MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
-    path = tmp_path / "beit.safetensors"
-    return load_weights(detector, backbone.key_maps["timm_beit"], path, "timm_beit", 0.0)
+    return fill(backbone, "timm_beit", state, tmp_path)
 
 
 def timm_grids(model: Beit, images: Tensor, *, sees_class_token: bool) -> list[Tensor]:

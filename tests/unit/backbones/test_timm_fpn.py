@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from detectors import MMDET_HEAD, detector_on
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,7 +16,6 @@ from backbones.options.timm_fpn import FREE_WIDTH, LABELS
 from backbones.options.timm_models import all_models, models_in
 from backbones.timm_fpn import FAMILIES, TimmFPN, TimmFPNOptions, family_of
 from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.errors import RecipeError, WeightsError
 from mimdet_cli.recipe.load import check_options
@@ -24,7 +24,6 @@ from mimdet_cli.weights.load import load_weights
 
 SWIN = "swin_tiny_patch4_window7_224"
 TINY = (SWIN, "convnext_atto", "pvt_v2_b0", "resnet18", "mvitv2_tiny")
-MMDET_HEAD = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
 
 
 def tiny(model: str, **options) -> TimmFPN:
@@ -73,7 +72,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 def detector(backbone: TimmFPN) -> MaskRCNN:
-    return MaskRCNN(backbone, 80, MMDET_HEAD, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return detector_on(backbone, 80, MMDET_HEAD)
 
 
 def test_a_tiny_model_stands_for_every_family():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from detectors import completed, detector_of
 from pydantic import ValidationError
 from zoo import photographs, targets
 
@@ -14,10 +15,9 @@ from backbones.contract import Backbone
 from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
-from mimdet_cli.build import backbone_class, build_detector, complete
+from mimdet_cli.build import backbone_class
 from mimdet_cli.recipe.catalog import shipped_names
 from mimdet_cli.recipe.completed import CompletedBackbone
-from mimdet_cli.recipe.load import load_recipe
 
 BACKBONES = sorted(
     entry.name for entry in entry_points(group=plugins.GROUP) if entry.dist.name == "mimdet"
@@ -51,15 +51,15 @@ def shrunk(name: str, options: Mapping[str, Any]) -> BackboneOptions | None:
 
 
 @cache
-def completed(name: str) -> CompletedBackbone:
-    return complete(load_recipe(name)).recipe.backbone
+def backbone_of(name: str) -> CompletedBackbone:
+    return completed(name).backbone
 
 
 def detector_on(name: str, options: BackboneOptions) -> MaskRCNN:
     """The demo's detector on that backbone, for images of at most 128 pixels."""
     section = CompletedBackbone(name=name, options=options)
-    demo = complete(load_recipe("demo", ["data.max_side=128", "data.eval_max_side=128"])).recipe
-    return build_detector(demo.model_copy(update={"backbone": section}), classes=3)
+    demo = completed("demo", "data.max_side=128", "data.eval_max_side=128")
+    return detector_of(demo.model_copy(update={"backbone": section}))
 
 
 def parameters(name: str, options: BackboneOptions) -> int:
@@ -86,7 +86,7 @@ def test_defaults_of_every_backbone_shrink(name):
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in NOT_SHRUNK])
 def test_backbone_of_a_shipped_recipe_shrinks_to_one_of_the_same_kind(recipe):
-    section = completed(recipe)
+    section = backbone_of(recipe)
     options = dict(section.values)
     small = shrunk(section.name, options)
     kept = small.model_dump(mode="json")
@@ -98,7 +98,7 @@ def test_backbone_of_a_shipped_recipe_shrinks_to_one_of_the_same_kind(recipe):
 
 @pytest.mark.parametrize("recipe", sorted(NOT_SHRUNK))
 def test_mvitv2_has_no_tiny_size(recipe):
-    section = completed(recipe)
+    section = backbone_of(recipe)
     assert shrunk(section.name, section.values) is None
 
 

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from detectors import MMDET_HEAD, NARROW_HEAD, detector_on
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -13,8 +14,6 @@ from backbones.key_maps.rename import KeyMap, rename
 from backbones.layers.fpn import FPN
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from heads.key_maps import HEADS
-from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
 
@@ -104,8 +103,7 @@ def parameters(size: str, **options: Any) -> tuple[int, int]:
     """Parameters of the backbone without its pyramid, and of the detector in mmdetection's form."""
     with torch.device("meta"):
         backbone = ViTAdapter(ViTAdapterOptions(**{**PUBLISHED[size], **options}))
-        settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
-        detector = MaskRCNN(backbone, 80, settings, (0, 0, 0), (1, 1, 1))
+        detector = detector_on(backbone, 80, MMDET_HEAD)
     total, neck = (sum(p.numel() for p in m.parameters()) for m in (detector, backbone.neck))
     return sum(p.numel() for p in backbone.parameters()) - neck, total
 
@@ -250,10 +248,9 @@ def test_every_layer_norm_has_the_floor_of_the_released_code():
 
 
 def test_released_decay_rules_or_the_optimizers_apply():
-    head = HeadOptions(channels=8, fc_channels=8)
     decays = []
     for exceptions in (True, False):
-        detector = MaskRCNN(tiny(decay_exceptions=exceptions), 3, head, (0,) * 3, (1,) * 3)
+        detector = detector_on(tiny(decay_exceptions=exceptions))
         found = rates(detector, Optimizer(weight_decay=0.1, no_decay="one_dim"))
         decays.append({rate.name: rate.weight_decay for rate in found})
     assert decays[0]["backbone.pos_embed"] == 0 < decays[1]["backbone.pos_embed"]
@@ -339,11 +336,10 @@ def released(norm: bool) -> list[str]:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_every_key_of_a_released_neck_and_head_becomes_one_of_ours_and_none_is_left(norm):
-    settings = HeadOptions(channels=8, fc_channels=8, rpn_convs=1, box_head="2fc", norm="none")
-    if norm:
-        settings = HeadOptions(channels=8, fc_channels=8)
     backbone = tiny(fpn_norm="bn" if norm else "none")
-    detector = MaskRCNN(backbone, 3, settings, (0, 0, 0), (1, 1, 1))
+    narrow = {"channels": 8, "fc_channels": 8}
+    head = NARROW_HEAD if norm else MMDET_HEAD.model_copy(update=narrow)
+    detector = detector_on(backbone, 3, head)
     rules = {**backbone.key_maps["vit_adapter_release"].rules, **HEADS["mmdet"]}
     renamed = rename(dict.fromkeys(released(norm), torch.zeros(0)), KeyMap(rules))
     expected = {

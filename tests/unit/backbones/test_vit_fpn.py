@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from detectors import MMDET_HEAD, detector_on
 from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 
 from backbones.key_maps.rename import rename
 from backbones.vit_fpn import ViTFPN, ViTFPNOptions
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
@@ -17,7 +17,6 @@ SMALL = {
     "norm": "gn",
 }  # fmt: skip
 FORMS = ("li2021", "vit", "conv")
-MMDET = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
 SIZES = {
     "T": {"width": 192, "heads": 3, "grid": 14},
     "S": {"width": 384, "heads": 6, "grid": 14},
@@ -55,7 +54,7 @@ def wake(backbone):
 
 def parameters(options, head):
     with torch.device("meta"):
-        model = MaskRCNN(ViTFPN(options), 80, head, (0,) * 3, (1,) * 3)
+        model = detector_on(ViTFPN(options), 80, head)
     return sum(p.numel() for p in model.parameters())
 
 
@@ -67,7 +66,7 @@ def test_li_2021_has_the_official_number_of_parameters():
 @pytest.mark.parametrize("size", SIZES)
 def test_vit_adapters_baselines_have_the_published_sizes(form, size):
     options = ViTFPNOptions(form=form, window=14, norm="none", **SIZES[size])
-    count = parameters(options, MMDET)
+    count = parameters(options, MMDET_HEAD)
     assert count == MEASURED[form][size]
     assert abs(count / 1e6 - PAPER[form][size]) < 0.06  # its ViT-S is 43.75, rounded up
 
@@ -187,7 +186,7 @@ def decayed(model, policy):
 
 @pytest.mark.parametrize("form", ["vit", "conv"])
 def test_the_small_baselines_spare_norms_biases_and_positions_but_not_layer_scale(form):
-    model = MaskRCNN(small(form, norm="none"), 3, MMDET, (0,) * 3, (1,) * 3)
+    model = detector_on(small(form, norm="none"), 3, MMDET_HEAD)
     found = decayed(model, "one_dim")
     assert not found["pos_embed"]
     assert not found["norms.0.weight"]
@@ -202,9 +201,7 @@ def test_the_small_baselines_spare_norms_biases_and_positions_but_not_layer_scal
 
 
 def test_without_exceptions_the_recipes_own_rule_decides():
-    model = MaskRCNN(
-        small("vit", norm="none", decay_exceptions=False), 3, MMDET, (0,) * 3, (1,) * 3
-    )
+    model = detector_on(small("vit", norm="none", decay_exceptions=False), 3, MMDET_HEAD)
     found = decayed(model, "one_dim")
     assert found["pos_embed"]
     assert not found["blocks.0.ls1.gamma"]

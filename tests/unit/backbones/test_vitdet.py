@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from detectors import detector_on
 from pydantic import ValidationError
 
 from backbones.vitdet import ViTDet, ViTDetOptions
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
@@ -37,8 +37,7 @@ def run(backbone, height=64, width=96):
 
 def detector(**options):
     with torch.device("meta"):
-        settings = HeadOptions(norm="ln")
-        return MaskRCNN(ViTDet(ViTDetOptions(**options)), 80, settings, (0,) * 3, (1,) * 3)
+        return detector_on(ViTDet(ViTDetOptions(**options)), 80, HeadOptions(norm="ln"))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -71,7 +70,7 @@ def test_it_keeps_its_promise_of_levels_and_every_parameter_learns(norm):
 
 @pytest.mark.parametrize(("square", "canvas"), [(None, (64, 96)), (160, (160, 160))])
 def test_images_are_padded_to_the_square_or_to_a_multiple_of_32(square, canvas):
-    model = MaskRCNN(small(square=square), 3, HeadOptions(), (0,) * 3, (1,) * 3)
+    model = detector_on(small(square=square))
     batch, _ = model.prepare([torch.zeros(3, 50, 70, dtype=torch.uint8)])
     assert batch.shape[2:] == canvas
 

@@ -4,13 +4,12 @@ from collections import Counter
 
 import pytest
 import torch
+from detectors import completed, detector_of
 from torch import nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.options.base import BackboneOptions
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.engine.optim import OPTIMIZERS, build_optimizer, rates, set_lr
-from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.recipe.schema import OPTIMIZER_OPTIONS, Optimizer
 
 
@@ -208,8 +207,8 @@ def test_step_that_the_loss_scale_skips_does_not_reach_the_next_ones(name):
 @pytest.mark.parametrize("depth", [2, 5])
 def test_mimdet_of_any_depth_has_its_encoder_below_and_its_decoder_above_the_rate(tiny, depth):
     overrides = [f"backbone.depth={depth}", "optimizer.multiplier=2", "head.norm=ln"]
-    recipe = complete(load_recipe(tiny, overrides)).recipe
-    found = {r.name: r for r in rates(build_detector(recipe, 3), recipe.optimizer)}
+    recipe = completed(tiny, *overrides)
+    found = {r.name: r for r in rates(detector_of(recipe), recipe.optimizer)}
     for i in range(depth):
         assert found[f"backbone.encoder.blocks.{i}.attn.qkv.weight"].factor == 0.5
     assert found["backbone.encoder.norm.weight"].factor == 0.5

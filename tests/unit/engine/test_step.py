@@ -4,20 +4,13 @@ import math
 
 import pytest
 import torch
+from detectors import completed, detector_of
 
-from mimdet_cli.build import (
-    build_detector,
-    build_state,
-    build_step,
-    complete,
-    read_split,
-    step_batches,
-)
+from mimdet_cli.build import build_state, build_step, read_split, step_batches
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.optimizer_state import collect
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import DivergedError
-from mimdet_cli.recipe.load import load_recipe
 
 CPU = torch.device("cpu")
 
@@ -26,9 +19,9 @@ class Bench:
     """A tiny run that is stepped by hand."""
 
     def __init__(self, tiny, shapes, *overrides) -> None:
-        self.recipe = complete(load_recipe(tiny, overrides, data=shapes)).recipe
+        self.recipe = completed(tiny, *overrides, data=shapes)
         self.split = read_split(self.recipe.data, "train", need_masks=True)
-        detector = build_detector(self.recipe, len(self.split.categories))
+        detector = detector_of(self.recipe, classes=len(self.split.categories))
         self.state: TrainState = build_state(self.recipe, detector, CPU)
         self.step = build_step(self.recipe, steps=10, device=CPU)
 

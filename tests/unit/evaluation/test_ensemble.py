@@ -4,10 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from detectors import Stem, detector_on
 from torch import nn
 
-from backbones.contract import Backbone, Level, Padding
-from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.data.sample import Batch, Sample
@@ -17,36 +16,25 @@ from mimdet_cli.evaluation.inference import detect
 CPU = torch.device("cpu")
 
 
-class Forgetful(Backbone):
+class Forgetful(Stem):
     """Sees a random half of the image's cells; remembers what it drew."""
 
     def __init__(self) -> None:
-        super().__init__(BackboneOptions())
-        self.levels = tuple(Level(f"p{i}", 8, 2**i) for i in range(2, 6))
-        self.padding = Padding()
-        self.convs = nn.ModuleList(nn.Conv2d(3, 8, 1) for _ in self.levels)
+        super().__init__()
         self.drawn = []
 
     def forward(self, images, sizes):
         cells = torch.rand(len(images), 1, images.shape[2] // 32, images.shape[3] // 32)
         self.drawn.append(cells)
         kept = nn.functional.interpolate((cells < 0.5).float(), images.shape[-2:])
-        pooled = [nn.functional.avg_pool2d(images * kept, level.stride) for level in self.levels]
-        return {f"p{i + 2}": conv(pooled[i]) for i, conv in enumerate(self.convs)}
-
-    @property
-    def depth(self):
-        return 0
-
-    def depth_of(self, name):
-        return 0
+        return super().forward(images * kept, sizes)
 
 
 @pytest.fixture
 def model() -> MaskRCNN:
     torch.manual_seed(0)
     settings = HeadOptions(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
-    detector = MaskRCNN(Forgetful(), 3, settings, (120.0,) * 3, (60.0,) * 3)
+    detector = detector_on(Forgetful(), 3, settings, (120.0,) * 3, (60.0,) * 3)
     for predictor in (detector.roi_heads.box_predictor, detector.rpn):
         for layer in predictor.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from detectors import Stem, detector_on
 from torch import nn
 
-from backbones.contract import Backbone, Level, Padding
-from backbones.options.base import BackboneOptions
+from backbones.contract import Level, Padding
 from heads.instances import Target
 from heads.mask_rcnn import MaskRCNN, canvas
 from heads.options import HeadOptions
@@ -12,27 +12,6 @@ SMALL = HeadOptions(channels=8, fc_channels=16, rpn_batch=32, roi_batch=32)
 GIOU = {"box_loss": "giou", "rpn_box_loss": "giou"}
 NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
-
-
-class Stem(Backbone):
-    """Average pooling and one convolution per level."""
-
-    def __init__(self, channels: int = 8, padding: Padding | None = None) -> None:
-        super().__init__(BackboneOptions())
-        self.levels = tuple(Level(f"p{i}", channels, 2**i) for i in range(2, 6))
-        self.padding = padding or Padding()
-        self.convs = nn.ModuleList(nn.Conv2d(3, channels, 1) for _ in self.levels)
-
-    def forward(self, images, sizes):
-        pooled = [nn.functional.avg_pool2d(images, level.stride) for level in self.levels]
-        return {f"p{i + 2}": conv(pooled[i]) for i, conv in enumerate(self.convs)}
-
-    @property
-    def depth(self):
-        return 0
-
-    def depth_of(self, name):
-        return 0
 
 
 class Full:
@@ -44,7 +23,7 @@ class Full:
 
 def detector(settings: HeadOptions = SMALL, **backbone) -> MaskRCNN:
     torch.manual_seed(0)
-    return MaskRCNN(Stem(**backbone), 3, settings, MEAN, STD)
+    return detector_on(Stem(**backbone), 3, settings, MEAN, STD)
 
 
 def images() -> list[torch.Tensor]:
@@ -79,7 +58,7 @@ def losses_of(form: str) -> set[str]:
 @pytest.mark.parametrize("norm", ["bn", "ln"])
 def test_parameter_counts_at_full_size_are_the_measured_ones(norm):
     with torch.device("meta"):
-        model = MaskRCNN(Stem(channels=256), 80, HeadOptions(norm=norm), MEAN, STD)
+        model = detector_on(Stem(channels=256), 80, HeadOptions(norm=norm))
 
     def count(part: nn.Module) -> int:
         return sum(p.numel() for p in part.parameters())
@@ -187,7 +166,7 @@ def test_levels_of_different_widths_are_refused():
     backbone = Stem()
     backbone.levels = (*backbone.levels[:3], Level("p5", 16, 32))
     with pytest.raises(ValueError, match=r"maps of one width, the backbone has \[8, 16\]"):
-        MaskRCNN(backbone, 3, SMALL, MEAN, STD)
+        detector_on(backbone)
 
 
 @forms

@@ -4,14 +4,14 @@ import io
 
 import pytest
 import torch
+from detectors import completed, detector_of
 
-from mimdet_cli.build import build_detector, build_state, complete, read_split
+from mimdet_cli.build import build_state, read_split
 from mimdet_cli.console import Console
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Timed, at
 from mimdet_cli.engine.step import StepReport
 from mimdet_cli.jobs.actions import Means, evaluation
-from mimdet_cli.recipe.load import load_recipe
 
 CPU = torch.device("cpu")
 
@@ -23,8 +23,8 @@ def journal(tmp_path):
 
 @pytest.fixture
 def state(tiny, shapes):
-    recipe = complete(load_recipe(tiny, data=shapes)).recipe
-    return build_state(recipe, build_detector(recipe, 3), CPU)
+    recipe = completed(tiny, data=shapes)
+    return build_state(recipe, detector_of(recipe), CPU)
 
 
 def timed(step: int, tokens=(8, 16)) -> Timed:
@@ -68,7 +68,7 @@ def test_every_step_is_shown_also_between_lines(journal, state):
 def test_score_is_journalled_shown_and_kept_and_better_only_when_higher(
     tiny, shapes, journal, state
 ):
-    recipe = complete(load_recipe(tiny, data=shapes)).recipe
+    recipe = completed(tiny, data=shapes)
     split = read_split(recipe.data, "val", need_masks=True)
     err, better, found = io.StringIO(), [], []
     console = Console(io.StringIO(), err)
@@ -91,9 +91,9 @@ def test_score_is_journalled_shown_and_kept_and_better_only_when_higher(
 
 
 def test_score_of_boxes_alone_has_no_mask_numbers(tiny, shapes, journal):
-    recipe = complete(load_recipe(tiny, ["head.mask=false"], data=shapes)).recipe
+    recipe = completed(tiny, "head.mask=false", data=shapes)
     split = read_split(recipe.data, "val", need_masks=False)
-    state = build_state(recipe, build_detector(recipe, 3), CPU)
+    state = build_state(recipe, detector_of(recipe), CPU)
     console = Console(io.StringIO(), io.StringIO())
     evaluation(recipe, split, CPU, journal, console, lambda s, ap: None, [])(state, timed(1))
     (line,) = journal.read()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectors import detector_of
 from safetensors.torch import load_file
 from zoo import SMALL, SMALL_DATA, SMALL_HEAD
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.console import Console
 from mimdet_cli.errors import RecipeError, WeightsError
 from mimdet_cli.jobs.class_names import coco_classes, name_classes
@@ -74,7 +74,7 @@ def small(tmp_path: Path, backbone: str, options: dict, head: dict) -> Path:
 def test_every_tensor_of_a_released_layout_arrives(case, tmp_path):
     layout = case.split(" ")[0]
     recipe = small(tmp_path, *CASES[case])
-    detector = build_detector(complete(load_recipe(recipe, ["seed=5"])).recipe, 6)
+    detector = detector_of(recipe, "seed=5", classes=6)
     own = detector.state_dict()
     if CASES[case][2].get("rules") == "mmdet":
         names, wrapper = {key: mmdet_name(key) for key in own}, "state_dict"

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
+from detectors import completed
 
-from mimdet_cli.build import complete
 from mimdet_cli.data.sample import Category
 from mimdet_cli.errors import DataError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.jobs.run_folder import (
@@ -15,7 +15,6 @@ from mimdet_cli.jobs.run_folder import (
     open_checkpoint,
     start,
 )
-from mimdet_cli.recipe.load import load_recipe
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def run(trained, tmp_path):
 
 
 def resolved(run, *overrides):
-    return complete(load_recipe(run / "recipe.yaml", overrides)).recipe
+    return completed(run / "recipe.yaml", *overrides)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,10 @@ projects what is thrown away: stem features of kept tokens (MIMDet), filled-up c
 
 import pytest
 import torch
+from detectors import detector_of, shapes_of
 from torch import nn
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.measure.flops import count_macs, counted
-from mimdet_cli.recipe.load import load_recipe
-
-
-def shape_only(name, *sets):
-    recipe = complete(load_recipe(name, list(sets))).recipe
-    with torch.device("meta"):
-        return build_detector(recipe, classes=80)
 
 
 def test_one_multiplication_with_its_addition_counts_as_one():
@@ -38,13 +31,13 @@ def test_one_multiplication_with_its_addition_counts_as_one():
     ],
 )
 def test_totals_with_100_detections_are_those_of_the_official_code(name, size, regions, giga):
-    macs = count_macs(shape_only(name), size, regions=regions, detections=100)
+    macs = count_macs(shapes_of(name), size, regions=regions, detections=100)
     assert macs.total / 1e9 == pytest.approx(giga, rel=0.01)
 
 
 @pytest.mark.parametrize(("name", "giga"), [("base_50pct", 933), ("large_50pct", 2082)])
 def test_totals_are_close_to_the_papers_means_over_100_images(name, giga):
-    assert count_macs(shape_only(name), (800, 1066)).total / 1e9 == pytest.approx(giga, rel=0.02)
+    assert count_macs(shapes_of(name), (800, 1066)).total / 1e9 == pytest.approx(giga, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -52,24 +45,24 @@ def test_totals_are_close_to_the_papers_means_over_100_images(name, giga):
 )
 def test_attentions_of_vit_adapter_cost_what_table_7_says(attention, giga):
     """The paper leaves the image size out; 800 x 1280 and 100 detections give its figures."""
-    detector = shape_only("vit_adapter_small_1x", f"backbone.attention={attention}")
+    detector = shapes_of("vit_adapter_small_1x", f"backbone.attention={attention}")
     assert count_macs(detector, (800, 1280)).total / 1e9 == pytest.approx(giga, abs=0.5)
 
 
 def test_pale_attention_costs_somewhat_more_than_table_7_says():
     """478 G; the paper's 458 G has no description to follow."""
-    detector = shape_only("vit_adapter_small_1x", "backbone.attention=pale")
+    detector = shapes_of("vit_adapter_small_1x", "backbone.attention=pale")
     assert count_macs(detector, (800, 1280)).total / 1e9 == pytest.approx(458, rel=0.05)
 
 
 def test_half_of_the_tokens_cost_what_the_official_code_measured():
-    half = count_macs(shape_only("base_50pct", "backbone.eval_ratio=0.5"), (800, 1280))
+    half = count_macs(shapes_of("base_50pct", "backbone.eval_ratio=0.5"), (800, 1280))
     assert half.total / 1e9 == pytest.approx(735, rel=0.01)
     assert half.without_detections / 1e9 == pytest.approx(682, rel=0.01)
 
 
 def test_parts_of_mimdet_base_are_those_of_the_official_code():
-    macs = count_macs(shape_only("base_50pct"), (800, 1066))
+    macs = count_macs(shapes_of("base_50pct"), (800, 1066))
     assert macs.padded == (800, 1088)
     measured = {"backbone": 671.5, "rpn": 85.8, "box_head": 128.9, "mask_head": 53}
     for part, giga in measured.items():
@@ -77,7 +70,7 @@ def test_parts_of_mimdet_base_are_those_of_the_official_code():
 
 
 def test_parts_sum_to_the_total_and_masks_cost_by_the_piece():
-    detector = shape_only("demo")
+    detector = shapes_of("demo")
     none, ten, twenty = (count_macs(detector, (64, 96), detections=n) for n in (0, 10, 20))
     assert sum(twenty.parts.values()) == twenty.total
     assert none.total == none.without_detections == twenty.without_detections
@@ -86,7 +79,7 @@ def test_parts_sum_to_the_total_and_masks_cost_by_the_piece():
 
 def test_cascade_costs_three_box_heads():
     one, three = (
-        count_macs(shape_only("demo", f"head.cascade={on}", "head.norm=none"), (64, 96))
+        count_macs(shapes_of("demo", f"head.cascade={on}", "head.norm=none"), (64, 96))
         for on in ("false", "true")
     )
     assert 2.9 < three.box_head / one.box_head < 3.1  # three heads, each with one box for all
@@ -94,12 +87,11 @@ def test_cascade_costs_three_box_heads():
 
 
 def test_detector_without_masks_has_no_mask_head_to_count():
-    macs = count_macs(shape_only("demo", "head.mask=false"), (64, 96))
+    macs = count_macs(shapes_of("demo", "head.mask=false"), (64, 96))
     assert macs.mask_head == 0
     assert macs.total == macs.without_detections
 
 
 def test_count_on_the_meta_device_is_that_on_real_tensors(tiny):
-    recipe = complete(load_recipe(tiny)).recipe
-    real = count_macs(build_detector(recipe, 80), (64, 80))
-    assert count_macs(shape_only(tiny), (64, 80)) == real
+    real = count_macs(detector_of(tiny, classes=80), (64, 80))
+    assert count_macs(shapes_of(tiny), (64, 80)) == real

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from detectors import detector_of
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.measure import speed
-from mimdet_cli.recipe.load import load_recipe
 
 
 @pytest.fixture
@@ -14,7 +13,7 @@ def image() -> torch.Tensor:
 
 
 def detector(tiny, *sets):
-    return build_detector(complete(load_recipe(tiny, list(sets))).recipe, classes=80)
+    return detector_of(tiny, *sets, classes=80)
 
 
 def test_spread_is_ordered_and_long_runs_are_few(tiny, image, monkeypatch):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from detectors import completed
 
-from mimdet_cli.build import complete
 from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.recipe.catalog import read_header, shipped_folder, shipped_names
 from mimdet_cli.recipe.load import load_recipe
@@ -25,7 +25,7 @@ def test_list_of_recipes_is_complete_and_in_natural_order():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_recipe_validates_with_the_options_of_its_backbone(name):
-    recipe = complete(load_recipe(name)).recipe
+    recipe = completed(name)
     assert recipe.name == name
 
 

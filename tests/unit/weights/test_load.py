@@ -4,28 +4,23 @@ import json
 
 import pytest
 import torch
+from detectors import SMALL_MIMDET, detector_on
 from safetensors.torch import save_file
 
 from backbones.contract import Backbone
 from backbones.key_maps.rename import Drop, KeyMap, Stack
 from backbones.mimdet import MIMDet, MIMDetOptions
 from heads.mask_rcnn import MaskRCNN
-from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import load_weights
 
-SMALL = {
-    "width": 32, "depth": 2, "heads": 2, "grid": 4, "decoder_width": 16, "decoder_heads": 2,
-    "decoder_layers": 2, "channels": 8, "norm": "gn",
-}  # fmt: skip
+SMALL = {**SMALL_MIMDET, "decoder_layers": 2}
 STORED_GRID = 6
 
 
 def detector(**options) -> MaskRCNN:
     torch.manual_seed(0)
-    backbone = MIMDet(MIMDetOptions(**{**SMALL, **options}))
-    settings = HeadOptions(channels=8, fc_channels=16)
-    return MaskRCNN(backbone, 3, settings, (0.0,) * 3, (1.0,) * 3)
+    return detector_on(MIMDet(MIMDetOptions(**{**SMALL, **options})))
 
 
 def mae_tensors() -> dict[str, torch.Tensor]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectors import detector_on
 
 from backbones.vitdet import ViTDet, ViTDetOptions
 from heads.key_maps import CLASS_LAYERS
-from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.transfer import transfer
@@ -24,7 +24,7 @@ HEAD = {"norm": "ln", "channels": 8, "fc_channels": 8}
 def detector(classes=3, seed=0, backbone=None, **head):
     torch.manual_seed(seed)
     built = ViTDet(ViTDetOptions(**{**BACKBONE, **(backbone or {})}))
-    return MaskRCNN(built, classes, HeadOptions(**{**HEAD, **head}), (0, 0, 0), (1, 1, 1))
+    return detector_on(built, classes, HeadOptions(**{**HEAD, **head}))
 
 
 def fill(model, tensors, *, same_classes=True):

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 import torch
+from detectors import completed, detector_of
 from pydantic import BaseModel
 from torch import Tensor, nn
-from zoo import SMALL, SMALL_DATA, SMALL_HEAD, mixed_split, photographs, targets
+from zoo import SMALL, SMALL_DATA, SMALL_HEAD, mixed_split, photographs, samples
 
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
@@ -29,17 +30,15 @@ from mimdet_cli.build import (
     build_detector,
     build_state,
     build_step,
-    complete,
     step_batches,
     usable_precision,
 )
 from mimdet_cli.data.coco import CocoSplit
-from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
 from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Data, Init, Optimizer, Recipe, Train
+from mimdet_cli.recipe.schema import Data, Init, Optimizer, Train
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
@@ -194,7 +193,7 @@ def recipe_of(section: str, settings: dict[str, Any]) -> CompletedRecipe:
     }
     target = "backbone" if section in BACKBONES else section
     values[target] = {**values.get(target, {}), **settings}
-    return complete(ResolvedRecipe(Recipe.model_validate(values), {}, Path())).recipe
+    return completed(values)
 
 
 def fill(detector: MaskRCNN) -> None:
@@ -219,7 +218,7 @@ def count_calls(detector: nn.Module) -> Counter[str]:
 
 def footprint(recipe: CompletedRecipe, split: CocoSplit) -> Footprint:
     """All parts, measured through the functions that training uses."""
-    detector = build_detector(recipe, 3)
+    detector = detector_of(recipe)
     fill(detector)
     state, step = build_state(recipe, detector, CPU), build_step(recipe, STEPS, CPU)
     parameters = {name: p.shape for name, p in detector.named_parameters()}
@@ -230,12 +229,8 @@ def footprint(recipe: CompletedRecipe, split: CocoSplit) -> Footprint:
     )
     with torch.no_grad():
         maps = detector.eval().backbone(*detector.prepare(photographs()))
-    samples = [
-        Sample(image, i, (image.shape[1], image.shape[2]), target)
-        for i, (image, target) in enumerate(zip(photographs(), targets(), strict=True))
-    ]
     calls = count_calls(detector)
-    report = step(state, [Batch(samples)])
+    report = step(state, [Batch(samples())])
     with torch.device("meta"):
         shared = build_detector(recipe, 3, world=2)
     schedule = Schedule.of(recipe, STEPS)

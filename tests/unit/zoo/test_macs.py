@@ -6,19 +6,18 @@ proposals and detections as it may have: suppression is off and every score pass
 
 import pytest
 import torch
+from detectors import detector_of
 from torch.utils.flop_counter import FlopCounterMode
 from zoo import SMALL_HEAD
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.measure.flops import count_macs
-from mimdet_cli.recipe.load import load_recipe
 
 FULL = ("head.rpn_nms=1.0", "head.nms=1.0", "head.score=0.0", "init.weights=null")
 
 
 def really(name, height, width, *sets):
     """The detector of a recipe, and the multiply-accumulates of one image through it."""
-    detector = build_detector(complete(load_recipe(name, [*FULL, *sets])).recipe, 80).eval()
+    detector = detector_of(name, *FULL, *sets, classes=80).eval()
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         (found,) = detector([image])

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from detectors import completed, detector_of, shapes_of
 from zoo import SMALL, SMALL_DATA, SMALL_HEAD, SMALL_TIMM, photographs, targets
 
-from mimdet_cli.build import build_detector, complete
 from mimdet_cli.recipe.catalog import shipped_names
 from mimdet_cli.recipe.load import load_recipe
 
@@ -44,10 +44,7 @@ PUBLISHED_MILLIONS = {  # ViT-Adapter, Table 1
 
 
 def parameters(name):
-    recipe = complete(load_recipe(name)).recipe
-    with torch.device("meta"):
-        detector = build_detector(recipe, classes=80)
-    return sum(parameter.numel() for parameter in detector.parameters())
+    return sum(parameter.numel() for parameter in shapes_of(name).parameters())
 
 
 @pytest.mark.parametrize(("name", "count"), MEASURED.items())
@@ -75,7 +72,7 @@ def reduced(name):
         for part, values in sections.items()
         for key, value in values.items()
     ]
-    return complete(load_recipe(name, [*sets, "init.weights=null"])).recipe
+    return completed(name, *sets, "init.weights=null")
 
 
 RECIPES = shipped_names()
@@ -88,7 +85,7 @@ def test_the_list_of_recipes_is_not_short():
 @pytest.mark.parametrize("name", RECIPES)
 def test_one_forward_and_backward_reaches_every_learning_parameter(name):
     recipe = reduced(name)
-    detector = build_detector(recipe, classes=3).train()
+    detector = detector_of(recipe).train()
     torch.manual_seed(0)
     losses = detector(photographs(), targets())
     total = sum(losses.values())

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from detectors import SMALL_MIMDET
 from timm.models.convnext import ConvNeXt
 
 from backbones.key_maps.convnext_stem import convnext_to_stem
@@ -11,10 +12,7 @@ from backbones.layers.convnext_stem import ConvNeXtStem
 from backbones.mimdet import MIMDet, MIMDetOptions
 from mimdet_cli.weights.load import load_weights
 
-SMALL = {
-    "width": 32, "depth": 2, "heads": 2, "drop_path": 0.0, "grid": 4, "decoder_width": 16,
-    "decoder_heads": 2, "decoder_layers": 1, "channels": 8, "norm": "gn", "stem": "convnext",
-}  # fmt: skip
+SMALL = {**SMALL_MIMDET, "stem": "convnext"}
 
 
 def classifier(width=32):
