@@ -33,6 +33,8 @@ SMALL_MIMDET = {
 
 def completed(recipe: RecipeLike, *sets: str, data: Path | None = None) -> CompletedRecipe:
     """The recipe with every option of its backbone; `sets` are "key=value", as of `--set`."""
+    if isinstance(recipe, CompletedRecipe) and not sets and data is None:
+        return recipe
     overrides = {one.key: one.value for one in map(parse_override, sets)}
     return complete(resolve_recipe(recipe, overrides, data=data)).recipe
 

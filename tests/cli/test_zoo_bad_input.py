@@ -6,23 +6,8 @@ and the fix; of a contradiction, every place is named.
 
 import pytest
 from detectors import detector_of
+from zoo import SMALL
 
-TINY = {
-    "mimdet": {
-        "width": 32, "depth": 4, "heads": 2, "grid": 8, "decoder_width": 16, "decoder_heads": 2,
-        "decoder_layers": 1, "channels": 16,
-    },
-    "vitdet": {
-        "width": 32, "depth": 4, "heads": 2, "window": 3, "image_size": 128, "square": 128,
-        "channels": 16,
-    },
-    "vit_fpn": {"width": 32, "depth": 4, "heads": 2, "window": 4, "grid": 8, "channels": 16},
-    "vit_adapter": {
-        "width": 32, "depth": 4, "heads": 2, "window": 3, "grid": 8, "conv_width": 8,
-        "deform_heads": 2, "channels": 16,
-    },
-    "timm_fpn": {"model": "convnext_atto", "channels": 16},
-}  # fmt: skip
 REST = """
 head: {norm: none, channels: 16, fc_channels: 32, anchor_sizes: [16, 32, 64, 96, 128]}
 data: {short_side: [64], max_side: 128, eval_short_side: 64, eval_max_side: 128, workers: 0}
@@ -43,7 +28,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def recipe(backbone):
-        options = "".join(f"  {key}: {value}\n" for key, value in TINY[backbone].items())
+        options = "".join(f"  {key}: {value}\n" for key, value in SMALL[backbone].items())
         (tmp_path / "mine.yaml").write_text(f"backbone:\n  name: {backbone}\n{options}{REST}")
         return "mine.yaml"
 
@@ -66,10 +51,10 @@ def refused(write, mimdet, shapes, tmp_path):
 
 def line(backbone, key):
     """Where the recipe of a backbone sets one of its options."""
-    return f"mine.yaml, line {list(TINY[backbone]).index(key) + 3}"
+    return f"mine.yaml, line {list(SMALL[backbone]).index(key) + 3}"
 
 
-@pytest.mark.parametrize("backbone", TINY)
+@pytest.mark.parametrize("backbone", SMALL)
 def test_without_the_mistakes_below_a_detector_is_built(write, backbone):
     detector_of(write(backbone))
 
