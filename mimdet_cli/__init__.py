@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from mimdet_cli.api import Console as Console
     from mimdet_cli.api import Detector as Detector
     from mimdet_cli.api import MimdetError as MimdetError
+    from mimdet_cli.api import MimdetWarning as MimdetWarning
     from mimdet_cli.api import Prediction as Prediction
+    from mimdet_cli.api import Progress as Progress
     from mimdet_cli.api import Recipe as Recipe
+    from mimdet_cli.api import ScoringReport as ScoringReport
+    from mimdet_cli.api import TrainingReport as TrainingReport
     from mimdet_cli.api import build_model as build_model
     from mimdet_cli.api import evaluate as evaluate
     from mimdet_cli.api import load as load
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 API = (
-    "Console", "Detector", "MimdetError", "Prediction", "Recipe", "build_model", "evaluate", "load",
-    "train",
+    "Console", "Detector", "MimdetError", "MimdetWarning", "Prediction", "Progress", "Recipe",
+    "ScoringReport", "TrainingReport", "build_model", "evaluate", "load", "train",
 )  # fmt: skip
 
 
@@ -40,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *API})
+    return sorted([*API, "__version__"])

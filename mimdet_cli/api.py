@@ -8,12 +8,13 @@
 
 A recipe is a shipped name, a file, a dictionary with the sections of a recipe file (`extends`
 included), or a `Recipe`; `overrides` change single values by their dotted keys. Mistakes raise
-`MimdetError`, which says what, where, and what to do. Jobs are quiet, but for warnings; give
+`MimdetError`, which says what, where, and what to do (pydantic's `ValidationError` where a `Recipe`
+is made). Jobs are quiet, but for warnings, and leave the program's random numbers alone, except
+`train`, which seeds its steps. Give
 `progress=Console()` for the lines and bars of the command line, or an object of your own with the
 methods of `mimdet_cli.progress.Progress`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.console import Console
 from mimdet_cli.data.sample import Category
-from mimdet_cli.errors import MimdetError
+from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.detector import Detector, load_detector
 from mimdet_cli.jobs.initialising import initialise
@@ -31,8 +32,9 @@ from mimdet_cli.jobs.scoring import ScoringReport, score_run
 from mimdet_cli.jobs.training import TrainingReport
 from mimdet_cli.jobs.training import train as run_training
 from mimdet_cli.progress import QUIET, MimdetWarning, Progress
-from mimdet_cli.recipe.given import RecipeLike, resolve_recipe
+from mimdet_cli.recipe.given import RecipeLike, changes, resolve_recipe
 from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.seeding import own_random_numbers
 
 __all__ = [
     "Console",
@@ -63,7 +65,7 @@ def load(
     `{"data.eval_short_side": 640}`. `device` is "cpu", "cuda", "cuda:1" or "mps", by default the
     first GPU, else the CPU. Raises `WeightsError` where there is no whole checkpoint.
     """
-    return load_detector(_path(run), overrides=_texts(overrides), device=device)
+    return load_detector(_path(run), overrides=changes(overrides), device=device)
 
 
 def train(
@@ -106,7 +108,7 @@ def evaluate(
     return score_run(
         _path(run),
         data=None if data is None else str(data),
-        overrides=_texts(overrides),
+        overrides=changes(overrides),
         device=device,
         progress=progress,
         ratio=ratio,
@@ -129,19 +131,28 @@ def build_model(
     by name; in evaluation mode it takes images and gives `Detections` in their pixels. Its weights
     are drawn from the recipe's seed; with `weights`, those that `init` names are loaded.
     """
+    names = _class_names(classes)
     resolved = complete(resolve_recipe(recipe, overrides))
-    names = [f"class {i}" for i in range(1, classes + 1)] if isinstance(classes, int) else classes
-    model = build_detector(resolved.recipe, len(names))
+    with own_random_numbers():
+        model = build_detector(resolved.recipe, len(names))
     if weights:
         categories = [Category(i, name) for i, name in enumerate(names, 1)]
         initialise(model, resolved.recipe, categories, progress)
     return model
 
 
+def _class_names(classes: int | Sequence[str]) -> list[str]:
+    """One name for each class."""
+    if isinstance(classes, int) and classes >= 1:
+        return [f"class {i}" for i in range(1, classes + 1)]
+    if not isinstance(classes, int | str) and 0 < len(classes) == len(set(classes)):
+        return list(classes)
+    raise RecipeError(
+        f"{classes!r} does not say which classes there are.",
+        where="classes",
+        fix="give a number of at least 1, or a list of different names.",
+    )
+
+
 def _path(path: str | Path) -> Path:
     return Path(path).expanduser()
-
-
-def _texts(overrides: Mapping[str, Any] | None) -> list[str]:
-    """Overrides as `--set` has them."""
-    return [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()]

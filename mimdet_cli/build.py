@@ -21,13 +21,13 @@ from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.freeze import freeze
 from mimdet_cli.engine.optim import build_optimizer
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
-from mimdet_cli.engine.seed import seed_weights
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import Completed, ResolvedRecipe, validate_options, with_options
 from mimdet_cli.recipe.schema import Data
+from mimdet_cli.seeding import seed_weights
 
 
 def complete(resolved: ResolvedRecipe) -> Completed:
@@ -113,15 +113,15 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise RecipeError(
-            f"'{name}' is not a device.", where="--device", fix="use cpu, cuda, cuda:1 or mps."
+            f"'{name}' is not a device.", where="device", fix="use cpu, cuda, cuda:1 or mps."
         ) from error
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ResourceError(
             f"the device '{name}' cannot be used: {str(error).splitlines()[0]}",
-            where="--device",
-            fix="use `--device cpu`, or install a torch build with support for it.",
+            where="device",
+            fix="use the device cpu, or install a torch build with support for it.",
         ) from error
     return device
 

@@ -4,10 +4,13 @@
 these methods.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
+
+OURS: Final = __name__.partition(".")[0]
 
 
 class Counter(Protocol):
@@ -53,8 +56,8 @@ class Quiet:
         """Nothing is said."""
 
     def warn(self, text: str) -> None:
-        """A `MimdetWarning`."""
-        warnings.warn(text, MimdetWarning, stacklevel=2)
+        """A `MimdetWarning`, at the line of the program that called mimdet."""
+        warnings.warn(text, MimdetWarning, stacklevel=_callers_level())
 
     def advance(self, items: int = 1) -> None:
         """Nothing is shown."""
@@ -71,6 +74,14 @@ class Quiet:
     def steps(self, total: int, *, start: int = 0, every: int = 20) -> Iterator[StepMeter]:
         """A meter that shows nothing."""
         yield self
+
+
+def _callers_level() -> int:
+    """How many frames above `Quiet.warn` the first one lies that is none of ours."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == OURS:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 QUIET: Final = Quiet()

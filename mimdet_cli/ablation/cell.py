@@ -37,6 +37,8 @@ from mimdet_cli.jobs.training import train
 from mimdet_cli.measure.memory import GB, meter, unmeasurable
 from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
+from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.reading import Origin
 
 
 def run_cell(plan: Plan, run: Run, *, device: str | None, progress: Progress) -> dict[str, Any]:
@@ -146,7 +148,8 @@ def _score(
     """The record with one evaluation more."""
     if is_scored(folder, record, scoring.key):
         return record
-    overrides = [f"{key}={json.dumps(value)}" for key, value in scoring.settings.items()]
+    origin = Origin("the ablation's evaluation")
+    overrides = [Override(key, value, origin) for key, value in scoring.settings.items()]
     target = folder / "run"
     with whole_folder(folder / "evals" / scoring.key) as partial:
         report = score_run(

@@ -15,6 +15,7 @@ from mimdet_cli.commands.options import (
 )
 from mimdet_cli.console import Console
 from mimdet_cli.errors import RecipeError
+from mimdet_cli.recipe.overrides import parse_overrides
 
 EPILOG = examples(
     "mimdet eval runs/demo",
@@ -90,7 +91,7 @@ def evaluate(
     report = score_run(
         target,
         data=str(data) if data else None,
-        overrides=overrides or [],
+        overrides=parse_overrides(overrides or []),
         device=device,
         progress=console,
         ratio=ratio,

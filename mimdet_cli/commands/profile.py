@@ -16,6 +16,7 @@ from mimdet_cli.commands.options import (
 from mimdet_cli.console import Console
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.load import load_recipe
+from mimdet_cli.recipe.overrides import parse_overrides
 
 SMALLEST = 64  # two cells on p5: batch norm cannot learn from one
 
@@ -52,9 +53,7 @@ def profile(
 ) -> None:
     """Measure parameters, multiply-accumulates, latency and memory of a recipe's detector."""
     shape = None if size is None else height_and_width(size)
-    sets = overrides or []
-    if ratio is not None:
-        _refuse_share(ratio)
+    sets = parse_overrides(overrides or [])
     resolved = load_recipe(recipe, sets, data=data)
 
     from mimdet_cli.jobs.profiling import profile as run_profile
@@ -83,12 +82,3 @@ def height_and_width(text: str) -> tuple[int, int]:
             fix=f"give height x width in pixels, such as 800x1280, {SMALLEST} or more a side.",
         )
     return sides
-
-
-def _refuse_share(ratio: float) -> None:
-    if not 0 < ratio <= 1:
-        raise RecipeError(
-            f"a share of {ratio:g} of the tokens is not possible.",
-            where="--ratio",
-            fix="give a number greater than 0 and at most 1.",
-        )

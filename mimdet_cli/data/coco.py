@@ -129,7 +129,8 @@ def find_split(
                 DataError(
                     f"No {what} of the {split} split.",
                     where=" or ".join(map(str, tried)) or "no data folder is set",
-                    fix=f"give a folder in COCO layout with --data, or set data.{split}_{key}.",
+                    fix="give a folder in COCO layout as data.root (`--data DIR`), or set "
+                    f"data.{split}_{key}.",
                 )
             )
     raise DataError.joined(errors)

@@ -13,9 +13,9 @@ from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.freeze import to_training_mode
 from mimdet_cli.engine.optim import set_lr
 from mimdet_cli.engine.schedule import Schedule
-from mimdet_cli.engine.seed import seed_step
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import DivergedError
+from mimdet_cli.seeding import seed_step
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

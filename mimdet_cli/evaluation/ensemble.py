@@ -17,6 +17,7 @@ from torch import Tensor
 from heads.ensemble import detect_together
 from heads.instances import Detections
 from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.seeding import own_random_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def detect_drawn(
         def before(number: int, own: str = own) -> None:
             torch.manual_seed(seed_of(draws.seed, own, number))
 
-        found += detect_together(model, [image], draws.evals, before)
+        with own_random_numbers():
+            found += detect_together(model, [image], draws.evals, before)
     return found
 
 

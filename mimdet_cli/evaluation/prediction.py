@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mimdet_cli.data.sample import Category
+from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.draw import Pixels, draw
 from mimdet_cli.evaluation.results import Floats, ImageResult, Ints, to_coco
 from mimdet_cli.evaluation.rle import to_bitmap
@@ -22,7 +23,7 @@ from mimdet_cli.words import counted
 ROWS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Detections in one image (H, W, 3) RGB, best score first.
 
@@ -77,6 +78,12 @@ class Prediction:
 
         `scale` enlarges it; by default until its short side has 480 pixels.
         """
+        if scale is not None and not scale > 0:
+            raise DataError(
+                f"a drawing cannot have {scale!r} times the size of its image.",
+                where="draw(scale)",
+                fix="give a number above 0.",
+            )
         return draw(self.image, self.result, self.categories, 0.0, scores=scores, scale=scale)
 
     def __repr__(self) -> str:

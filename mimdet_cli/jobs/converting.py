@@ -20,7 +20,7 @@ from mimdet_cli.files import sha256, whole_folder, write_text
 from mimdet_cli.jobs.class_names import COCO, name_classes
 from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts
-from mimdet_cli.progress import Progress
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.reporting.environment import environment
@@ -74,7 +74,7 @@ class ConversionReport:
 
 
 def convert(
-    resolved: ResolvedRecipe, released: Released, *, out: Path, progress: Progress
+    resolved: ResolvedRecipe, released: Released, *, out: Path, progress: Progress = QUIET
 ) -> ConversionReport:
     """Fill the recipe's detector with a released file and write it as the run `out`."""
     refuse_used(out)

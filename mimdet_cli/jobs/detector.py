@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -22,6 +23,8 @@ from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
 from mimdet_cli.jobs.token_sampling import draws_for
 from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.words import counted
 
 ImageLike = Image.Image | Pixels | Tensor | str | Path
 """A file, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), both of 8 bits."""
@@ -29,7 +32,7 @@ AnyImage = TypeVar("AnyImage", bound=ImageLike)
 KINDS = "a path, a PIL image, an array (H, W, 3) of uint8 RGB, or a tensor (3, H, W) of uint8 RGB"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detector:
     """A checkpoint's model on a device; `model` is the `torch.nn.Module` itself."""
 
@@ -69,9 +72,21 @@ class Detector:
         as given. What is found does not depend on the other images of a list. Raises `DataError`
         for what is no image or cannot be read.
         """
+        if not isinstance(score, Real) or not 0 <= score <= 1:
+            raise DataError(
+                f"the score {score!r} is no number from 0 to 1.",
+                where="predict(score)",
+                fix="give a number from 0 to 1.",
+            )
         if isinstance(images, list | tuple):
             return [self._predict(one, score) for one in images]
         return self._predict(images, score)
+
+    def __repr__(self) -> str:
+        """Where it comes from, and what it finds."""
+        classes = counted(len(self.categories), "class", "classes")
+        backbone = self.recipe.backbone.name
+        return f"<Detector: {backbone}, {classes}, {self.checkpoint.folder}, {self.device}>"
 
     def _predict(self, image: object, score: float) -> Prediction:
         pixels = _pixels(image)
@@ -83,7 +98,7 @@ class Detector:
 
 
 def load_detector(
-    path: Path, *, overrides: Sequence[str] = (), device: str | None = None
+    path: Path, *, overrides: Sequence[Override] = (), device: str | None = None
 ) -> Detector:
     """The detector of a run (its `last/`) or of a checkpoint in it, ready to predict."""
     checkpoint = open_checkpoint(path, overrides)
@@ -113,7 +128,7 @@ def _three_channels(pixels: Pixels) -> Pixels:
     """(H, W, 1 or 3) -> (H, W, 3), with at least one pixel."""
     if 0 in pixels.shape:
         raise _no_image(f"an empty array {pixels.shape}")
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))  # the caller may reuse its own
 
 
 def _no_image(what: str) -> DataError:

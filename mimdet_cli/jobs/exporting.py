@@ -11,7 +11,7 @@ from mimdet_cli import __version__
 from mimdet_cli.engine.checkpoint import MODEL
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint, texts
-from mimdet_cli.progress import Progress
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.weights.write import detectron2_names, write_safetensors
 
 SUFFIX = ".safetensors"
@@ -56,7 +56,7 @@ class ExportReport:
         return f"model.load_state_dict({load})"
 
 
-def export(run: Path, *, to: Target, out: Path, progress: Progress) -> ExportReport:
+def export(run: Path, *, to: Target, out: Path, progress: Progress = QUIET) -> ExportReport:
     """Write the checkpoint of `run` to the file `out`."""
     _refuse_name(out)
     checkpoint = open_checkpoint(run)

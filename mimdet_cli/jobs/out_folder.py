@@ -11,16 +11,17 @@ def choose_folder(out: Path | None, name: str, *, resume: bool) -> Path:
     if out is None:
         if resume:
             raise RecipeError(
-                "--resume does not say which run to continue.",
-                fix="name its folder: --out RUN --resume.",
+                "no run is named that is to be resumed.",
+                where="resume",
+                fix="give its folder as out.",
             )
         return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     if out.exists() and not out.is_dir():
-        raise RecipeError("the run folder is a file.", where=str(out), fix="give another --out.")
+        raise RecipeError("the run folder is a file.", where=str(out), fix="give another folder.")
     if not resume and out.is_dir() and any(out.iterdir()):
         raise RecipeError(
             "the run folder is not empty.",
             where=str(out),
-            fix="give another --out, or --resume to continue the run in it.",
+            fix="give another folder, or resume the run in it.",
         )
     return out

@@ -33,10 +33,11 @@ from mimdet_cli.measure.parameters import count_parameters
 from mimdet_cli.measure.published import Published, published
 from mimdet_cli.measure.scene import scene
 from mimdet_cli.measure.speed import time_forward
-from mimdet_cli.progress import Progress
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.catalog import shipped_folder
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
+from mimdet_cli.recipe.overrides import Override
 
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
@@ -51,10 +52,10 @@ def profile(
     *,
     size: Size | None,
     ratio: float | None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[Override] = (),
     classes: int | None,
     device: str | None,
-    progress: Progress,
+    progress: Progress = QUIET,
 ) -> ProfileReport:
     """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
 

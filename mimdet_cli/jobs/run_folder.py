@@ -25,7 +25,9 @@ from mimdet_cli.files import write_text
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
+from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import flatten
+from mimdet_cli.seeding import own_random_numbers
 from mimdet_cli.weights.read import read_tensors
 
 RECIPE = "recipe.yaml"
@@ -54,7 +56,8 @@ class Checkpoint:
 
     def detector(self, device: torch.device) -> MaskRCNN:
         """The trained model on `device`, ready to predict."""
-        detector = build_detector(self.recipe, len(self.categories))
+        with own_random_numbers():
+            detector = build_detector(self.recipe, len(self.categories))
         path = self.folder / MODEL
         try:
             detector.load_state_dict(read_tensors(path))
@@ -62,7 +65,7 @@ class Checkpoint:
             raise WeightsError(
                 f"the checkpoint does not fit its recipe: {_first_line(error)}",
                 where=str(path),
-                fix="do not change the backbone or the head of a trained model with --set.",
+                fix="do not change the backbone or the head of a trained model.",
             ) from error
         detector.to(device).eval()
         if self.recipe.train.channels_last:
@@ -71,7 +74,7 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    path: Path, overrides: Sequence[str] = (), data: str | Path | None = None
+    path: Path, overrides: Sequence[Override] = (), data: str | Path | None = None
 ) -> Checkpoint:
     """The checkpoint at `path`: a run (its `last/`), or `last/`, `best/` or `step-N/` in one."""
     folder = path if (path / MANIFEST).is_file() else path / "last"
@@ -138,7 +141,7 @@ def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
         raise RecipeError(
             "there is no run to resume.",
             where=str(run),
-            fix="leave --resume away to start one there, or correct --out.",
+            fix="start one there without resuming, or correct the folder.",
         )
     changed = _changes(complete(load_recipe(run / RECIPE)).recipe, recipe)
     if changed:
@@ -176,8 +179,8 @@ def _changes(old: CompletedRecipe, new: CompletedRecipe) -> list[MimdetError]:
     return [
         RecipeError(
             f"'{key}' is {after.get(key)!r}, but the run was started with {before.get(key)!r}.",
-            where="--resume",
-            fix="resume with the same recipe and --set values, or start a new run.",
+            where="resume",
+            fix="resume with the same recipe and overrides, or start a new run.",
         )
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and key not in free

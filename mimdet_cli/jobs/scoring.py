@@ -23,8 +23,9 @@ from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
 from mimdet_cli.jobs.token_sampling import at_ratio, draws_for, eval_ratio, refuse_equal_evals
-from mimdet_cli.progress import Progress
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.reporting.charts import pr_curves
 from mimdet_cli.words import counted
 
@@ -93,10 +94,10 @@ class ScoringReport:
 def score_run(
     run: Path,
     *,
-    data: str | Path | None,
-    overrides: Sequence[str],
-    device: str | None,
-    progress: Progress,
+    data: str | Path | None = None,
+    overrides: Sequence[Override] = (),
+    device: str | None = None,
+    progress: Progress = QUIET,
     ratio: float | None = None,
     evals: int = 1,
     folder: Path | None = None,

@@ -7,7 +7,8 @@ from mimdet_cli.errors import RecipeError
 from mimdet_cli.evaluation.ensemble import Draws
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import check_options
-from mimdet_cli.recipe.reading import Origin
+from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.reading import Origin, flatten
 
 
 def sampling_of(recipe: CompletedRecipe) -> TokenSampling | None:
@@ -38,13 +39,19 @@ def why_equal(recipe: CompletedRecipe) -> str | None:
 
 def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
     """Several evaluations are of use only where each draws other tokens."""
+    if not isinstance(evals, int) or evals < 1:
+        raise RecipeError(
+            f"an image cannot be evaluated {evals!r} times.",
+            where="evals",
+            fix="give a whole number of at least 1.",
+        )
     reason = why_equal(recipe)
     if evals > 1 and reason is not None:
         raise RecipeError(
             f"{evals} evaluations would all be the same: {reason}.",
-            where="--evals",
-            fix="leave --evals out"
-            + (", or add --ratio below 1." if eval_ratio(recipe) == 1 else "."),
+            where="evals",
+            fix="leave evals out"
+            + (", or give a ratio below 1." if eval_ratio(recipe) == 1 else "."),
         )
 
 
@@ -53,29 +60,36 @@ def at_ratio(
     ratio: float,
     *,
     training: bool = False,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[Override] = (),
 ) -> CompletedRecipe:
     """The recipe with the share `ratio` in evaluation, and with `training` there too.
 
     Refused where the backbone leaves no tokens out, where the share does not fit its other
-    options, and where `overrides`, as `--set` has them, set the share as well.
+    options, and where `overrides` set the share as well.
     """
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        raise RecipeError(
+            f"a share of {ratio!r} of the tokens is not possible.",
+            where="ratio",
+            fix="give a number greater than 0 and at most 1.",
+        )
     declared = sampling_of(recipe)
     if declared is None:
         raise RecipeError(
             f"the backbone '{recipe.backbone.name}' sees every token; it has no ratio.",
-            where="--ratio",
-            fix="leave --ratio out.",
+            where="ratio",
+            fix="leave the ratio out.",
         )
     options = [declared.eval_option, *([declared.train_option] if training else [])]
     keys = [f"backbone.{option}" for option in options]
-    for text in overrides:
-        if text.partition("=")[0].strip() in keys:
-            raise RecipeError(
-                f"--ratio {ratio:g} and --set {text} both set '{text.partition('=')[0].strip()}'.",
-                fix="leave out one of them.",
-            )
-    origins = dict.fromkeys(keys, Origin(f"--ratio {ratio:g}"))
+    set_too = {key for one in overrides for key, _ in flatten(one.nested())}
+    if twice := [key for key in keys if key in set_too]:
+        raise RecipeError(
+            f"the ratio {ratio:g} and an override both set '{twice[0]}'.",
+            where="ratio",
+            fix="leave out one of them.",
+        )
+    origins = dict.fromkeys(keys, Origin(f"ratio {ratio:g}"))
     return with_values(recipe, dict.fromkeys(options, ratio), origins)
 
 

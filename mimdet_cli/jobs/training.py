@@ -42,7 +42,7 @@ from mimdet_cli.jobs.run_folder import (
     with_its_backbone,
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
-from mimdet_cli.progress import Progress
+from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe
@@ -93,7 +93,12 @@ class Splits:
 
 
 def train(
-    resolved: ResolvedRecipe, *, out: Path, resume: bool, device: str | None, progress: Progress
+    resolved: ResolvedRecipe,
+    *,
+    out: Path,
+    resume: bool = False,
+    device: str | None = None,
+    progress: Progress = QUIET,
 ) -> TrainingReport:
     """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
     if resume:

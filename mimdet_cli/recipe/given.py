@@ -1,6 +1,7 @@
 """A recipe given from Python: a name, a file, a dictionary, or a `Recipe`, with changed values."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from mimdet_cli.recipe.schema import Recipe
 RecipeLike = Recipe | Mapping[str, Any] | str | Path
 """A dictionary has the sections of a recipe file, `extends` included."""
 GIVEN: Final = Origin("the recipe given")
+CHANGED: Final = Origin("overrides")
 
 
 def resolve_recipe(
@@ -31,19 +33,23 @@ def resolve_recipe(
     seed: int | None = None,
 ) -> ResolvedRecipe:
     """The recipe with `overrides`, values by dotted key, and then `data` and `seed` on top."""
-    changes = [
-        Override(key, value, Origin("overrides")) for key, value in (overrides or {}).items()
-    ]
+    layers = changes(overrides)
     if data is not None:
-        changes.append(Override("data.root", str(data), Origin("data")))
+        layers.append(Override("data.root", str(data), Origin("data")))
     if seed is not None:
-        changes.append(Override("seed", seed, Origin("seed")))
-    return validate(with_overrides(_draft(recipe), [_plain(change) for change in changes]))
+        layers.append(_plain("seed", seed, Origin("seed")))
+    return validate(with_overrides(_draft(recipe), layers))
+
+
+def changes(overrides: Mapping[str, Any] | None) -> list[Override]:
+    """Values by dotted key, or in sections, as changes of a recipe."""
+    return _layers(overrides or {}, CHANGED)
 
 
 def _draft(recipe: RecipeLike) -> Draft:
     if isinstance(recipe, Recipe):
-        return Draft(recipe.model_dump(mode="json"), {}, Path(recipe.name))
+        values = recipe.model_dump(mode="json")
+        return Draft(values, dict.fromkeys(values, GIVEN), Path(recipe.name))
     if isinstance(recipe, Mapping):
         return _of_mapping(recipe)
     if isinstance(recipe, str | Path):
@@ -56,29 +62,47 @@ def _draft(recipe: RecipeLike) -> Draft:
 
 def _of_mapping(values: Mapping[str, Any]) -> Draft:
     """A dictionary on top of the recipes that it extends."""
-    own = dict(_plain(Override("recipe", dict(values), GIVEN)).value)
+    own = dict(values)
     extends = own.pop("extends", [])
     draft = Draft({}, {}, Path("recipe"))
-    for base in extends if isinstance(extends, list) else [extends]:
-        if not isinstance(base, str):
+    for base in extends if isinstance(extends, list | tuple) else [extends]:
+        if not isinstance(base, str | Path):
             raise RecipeError(
                 "'extends' is neither a recipe's name nor a list of them.",
                 where=str(GIVEN),
                 fix="write for example {'extends': 'base_50pct'}.",
             )
         draft = merge(draft, read_recipe(base))
-    layers = [Override(key, value, GIVEN) for key, value in flatten(own)]
-    return with_overrides(draft, layers)
+    return with_overrides(draft, _layers(own, GIVEN))
 
 
-def _plain(change: Override) -> Override:
+def _layers(values: Mapping[str, Any], origin: Origin) -> list[Override]:
+    if not isinstance(values, Mapping):
+        raise RecipeError(
+            f"a value of type {type(values).__name__} does not say which keys it changes.",
+            where=str(origin),
+            fix="give a dictionary, such as {'train.batch': 8}.",
+        )
+    return [_plain(str(key), value, origin) for key, value in flatten(values)]
+
+
+def _plain(key: str, value: Any, origin: Origin) -> Override:
     """The value as JSON has it, so that tuples are lists; what JSON cannot say is refused."""
     try:
-        value = json.loads(json.dumps(change.value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, default=_as_json)
     except (TypeError, ValueError) as error:
         raise RecipeError(
-            f"the value of '{change.key}' cannot be in a recipe: {error}.",
-            where=str(change.origin),
-            fix="use numbers, text, true, false, None, lists and dictionaries.",
+            f"the value of '{key}' cannot be in a recipe: {error}.",
+            where=str(origin),
+            fix="use numbers, text, True, False, None, paths, lists and dictionaries.",
         ) from error
-    return Override(change.key, value, change.origin)
+    return Override(key, json.loads(text), origin)
+
+
+def _as_json(value: Any) -> Any:
+    """Paths as text, and the scalars of numpy and torch as Python's."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item") and not getattr(value, "shape", ()):
+        return value.item()
+    raise TypeError(f"it is of type {type(value).__name__}")

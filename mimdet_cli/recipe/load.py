@@ -63,7 +63,7 @@ class Completed(ResolvedRecipe):
 
 def load_recipe(
     name_or_path: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Override] = (),
     *,
     data: str | Path | None = None,
     seed: int | None = None,
@@ -74,7 +74,7 @@ def load_recipe(
 
 def read_recipe(
     name_or_path: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Override] = (),
     *,
     data: str | Path | None = None,
     seed: int | None = None,

@@ -31,13 +31,13 @@ class Override:
         return {".".join(parts[: n + 1]): self.origin for n in range(len(parts))}
 
 
-def parse_overrides(texts: Sequence[str]) -> list[Override]:
-    """All of `texts`; every one that cannot be read is reported."""
+def parse_overrides(given: Sequence[str | Override]) -> list[Override]:
+    """All of `given`, texts as `--set` has them; every one that cannot be read is reported."""
     parsed: list[Override] = []
     errors: list[RecipeError] = []
-    for text in texts:
+    for one in given:
         try:
-            parsed.append(parse_override(text))
+            parsed.append(one if isinstance(one, Override) else parse_override(one))
         except RecipeError as error:
             errors.append(error)
     if errors:

@@ -86,7 +86,7 @@ def test_value_out_of_range_says_the_range(mimdet, tiny):
 
 def test_run_without_data_says_how_to_name_it(mimdet, tiny, tmp_path):
     outcome = mimdet("train", tiny, "--out", tmp_path / "run")
-    fix = "  fix: give a folder in COCO layout with --data, or set data.train_{}."
+    fix = "  fix: give a folder in COCO layout as data.root (`--data DIR`), or set data.train_{}."
     refused(
         outcome, 3,
         "error: No annotation file of the train split.", "  at:  no data folder is set",
@@ -235,7 +235,7 @@ def test_unknown_device_is_refused(mimdet, tiny, shapes, tmp_path):
     outcome = mimdet("train", tiny, "--data", shapes, "--out", tmp_path / "run", "--device", "gpu0")
     refused(
         outcome, 2,
-        "error: 'gpu0' is not a device.", "  at:  --device",
+        "error: 'gpu0' is not a device.", "  at:  device",
         "  fix: use cpu, cuda, cuda:1 or mps.",
     )  # fmt: skip
     assert not (tmp_path / "run").exists()

@@ -179,7 +179,7 @@ def test_moved_run_is_scored_on_data_that_moved_too(mimdet, tiny, own_shapes, tm
     shutil.move(own_shapes, data)
     gone = mimdet("eval", run)
     assert gone.code == 3
-    assert "with --data" in gone.err
+    assert "`--data DIR`" in gone.err
     after = json.loads(mimdet("eval", run, "--data", data, "--json").out)
     assert accuracies(after) == accuracies(before)
 
@@ -250,12 +250,12 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
         (
             (),
             "the backbone sees every token (eval_ratio 1)",
-            "leave --evals out, or add --ratio below 1.",
+            "leave evals out, or give a ratio below 1.",
         ),
         (
             ("--ratio", "0.5", "--set", "backbone.sampling=grid"),
             "the tokens are chosen by a regular pattern",
-            "leave --evals out.",
+            "leave evals out.",
         ),
     ],
 )
@@ -265,7 +265,7 @@ def test_evaluations_that_would_all_be_the_same_are_refused(mimdet, run, options
     assert outcome.err == (
         f"checkpoint {run / 'last'} (step 4)\n"
         f"error: 3 evaluations would all be the same: {reason}.\n"
-        "  at:  --evals\n"
+        "  at:  evals\n"
         f"  fix: {fix}\n"
     )
 
@@ -288,8 +288,8 @@ def test_ratio_of_a_backbone_that_leaves_no_tokens_out_is_refused(mimdet, whole)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         "error: the backbone 'vitdet' sees every token; it has no ratio.\n"
-        "  at:  --ratio\n"
-        "  fix: leave --ratio out.\n"
+        "  at:  ratio\n"
+        "  fix: leave the ratio out.\n"
     )
 
 
@@ -298,8 +298,8 @@ def test_merging_evaluations_of_a_backbone_that_leaves_no_tokens_out_is_refused(
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.endswith(
         "error: 2 evaluations would all be the same: the backbone 'vitdet' leaves no tokens out.\n"
-        "  at:  --evals\n"
-        "  fix: leave --evals out.\n"
+        "  at:  evals\n"
+        "  fix: leave evals out.\n"
     )
 
 
@@ -307,7 +307,7 @@ def test_ratio_may_be_given_in_one_way_only(mimdet, run):
     outcome = mimdet("eval", run, "--ratio", "0.5", "--set", "backbone.eval_ratio=0.25")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: --ratio 0.5 and --set backbone.eval_ratio=0.25 both set 'backbone.eval_ratio'.\n"
+        "error: the ratio 0.5 and an override both set 'backbone.eval_ratio'.\n  at:  ratio\n"
         "  fix: leave out one of them.\n"
     )
 
@@ -319,7 +319,7 @@ def test_checkpoint_of_another_recipe_is_refused(mimdet, run):
     assert story == f"checkpoint {run / 'last'} (step 4)"
     assert what.startswith("error: the checkpoint does not fit its recipe: ")
     assert where == f"  at:  {run / 'last' / 'model.safetensors'}"
-    assert fix == ("  fix: do not change the backbone or the head of a trained model with --set.")
+    assert fix == ("  fix: do not change the backbone or the head of a trained model.")
 
 
 def test_data_of_other_classes_is_refused(mimdet, run, own_shapes):

@@ -49,7 +49,7 @@ def test_its_own_names_are_in_the_messages(mimdet, recipe, shapes, tmp_path):
     outcome = mimdet("eval", run, "--ratio", "0.5", "--set", "backbone.kept_later=0.25")
     assert (outcome.code, outcome.err) == (
         2,
-        "error: --ratio 0.5 and --set backbone.kept_later=0.25 both set 'backbone.kept_later'.\n"
+        "error: the ratio 0.5 and an override both set 'backbone.kept_later'.\n  at:  ratio\n"
         "  fix: leave out one of them.\n",
     )
     outcome = mimdet("eval", run, "--ratio", "1", "--evals", "2")

@@ -15,7 +15,7 @@ def test_folder_that_is_not_empty_is_refused(mimdet, tmp_path):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         f"error: the run folder is not empty.\n  at:  {tmp_path}\n"
-        "  fix: give another --out, or --resume to continue the run in it.\n"
+        "  fix: give another folder, or resume the run in it.\n"
     )
 
 
@@ -25,7 +25,7 @@ def test_run_folder_that_is_a_file_is_refused(mimdet, tmp_path):
     outcome = mimdet("train", "demo", "--out", file)
     assert outcome.code == 2
     assert outcome.err == (
-        f"error: the run folder is a file.\n  at:  {file}\n  fix: give another --out.\n"
+        f"error: the run folder is a file.\n  at:  {file}\n  fix: give another folder.\n"
     )
 
 
@@ -33,8 +33,8 @@ def test_resume_without_a_folder_is_refused(mimdet):
     outcome = mimdet("train", "demo", "--resume")
     assert outcome.code == 2
     assert outcome.err == (
-        "error: --resume does not say which run to continue.\n"
-        "  fix: name its folder: --out RUN --resume.\n"
+        "error: no run is named that is to be resumed.\n  at:  resume\n"
+        "  fix: give its folder as out.\n"
     )
 
 
@@ -164,8 +164,8 @@ def test_resuming_with_another_recipe_is_refused_naming_the_key(
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         "error: 'optimizer.lr' is 0.5, but the run was started with 0.001.\n"
-        "  at:  --resume\n"
-        "  fix: resume with the same recipe and --set values, or start a new run.\n"
+        "  at:  resume\n"
+        "  fix: resume with the same recipe and overrides, or start a new run.\n"
     )
 
 
@@ -174,7 +174,7 @@ def test_resuming_where_no_run_is_is_refused(mimdet, tiny, shapes, tmp_path):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         f"error: there is no run to resume.\n  at:  {tmp_path / 'gone'}\n"
-        "  fix: leave --resume away to start one there, or correct --out.\n"
+        "  fix: start one there without resuming, or correct the folder.\n"
     )
 
 

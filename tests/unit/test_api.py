@@ -1,5 +1,6 @@
 """The Python API does what the command line does, on images of every kind."""
 
+import ast
 import base64
 import json
 import re
@@ -7,18 +8,21 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import mimdet_cli
 from heads.instances import Target
+from mimdet_cli import api
 from mimdet_cli.api import MimdetWarning
 from mimdet_cli.data.images import read_image
 from mimdet_cli.data.sample import Category
-from mimdet_cli.errors import DataError, WeightsError
+from mimdet_cli.errors import DataError, RecipeError, WeightsError
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.evaluation.results import ImageResult
 from mimdet_cli.evaluation.rle import encode_counts
@@ -53,7 +57,16 @@ def test_every_promised_name_is_there_and_others_are_not():
     assert len(mimdet_cli.API) >= 9
     for name in mimdet_cli.API:
         assert getattr(mimdet_cli, name) is not None
-    assert set(mimdet_cli.API) <= set(dir(mimdet_cli))
+    assert set(dir(mimdet_cli)) == {*mimdet_cli.API, "__version__"}
+    assert set(mimdet_cli.API) == set(api.__all__)
+    typed = ast.parse(Path(mimdet_cli.__file__).read_text())
+    names = {
+        a.name
+        for node in ast.walk(typed)
+        if isinstance(node, ast.ImportFrom) and node.module == "mimdet_cli.api"
+        for a in node.names
+    }
+    assert names == set(mimdet_cli.API)
     with pytest.raises(AttributeError, match="has no attribute 'predict'"):
         _ = mimdet_cli.predict
 
@@ -221,10 +234,6 @@ def test_training_and_evaluation_from_python_are_those_of_the_command_line(
 
 
 def test_overrides_and_dictionaries_train_too(tiny, shapes, tmp_path):
-    recipe = mimdet_cli.Recipe.model_validate(
-        {"backbone": {"name": "mimdet"}, "train": {"steps": 1, "epochs": None}}
-    )
-    assert recipe.train.steps == 1
     report = mimdet_cli.train(
         {"extends": str(tiny), "train": {"steps": 1, "evals": 0}},
         data=shapes,
@@ -232,6 +241,10 @@ def test_overrides_and_dictionaries_train_too(tiny, shapes, tmp_path):
         overrides={"train.batch": 1},
     )
     assert (report.steps, report.scored) == (1, None)
+    values = yaml.safe_load((report.run / "recipe.yaml").read_text())
+    again = mimdet_cli.train(mimdet_cli.Recipe(**values), out=tmp_path / "again")
+    weights = [run / "last" / "model.safetensors" for run in (report.run, again.run)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_bare_model_trains_and_detects(tiny):
@@ -268,7 +281,7 @@ def test_jobs_are_quiet_but_for_warnings_and_tell_who_listens(tiny, own_shapes, 
     document["annotations"][0]["bbox"][2:] = [0, 0]
     file.write_text(json.dumps(document))
     once = {"train.steps": 1, "train.evals": 0}
-    with pytest.warns(MimdetWarning, match="1 annotation without area dropped"):
+    with pytest.warns(MimdetWarning, match="annotations dropped because they have no area"):
         mimdet_cli.train(tiny, data=own_shapes, out=tmp_path / "quiet", overrides=once)
     assert capsys.readouterr() == ("", "")
     with warnings.catch_warnings():
@@ -281,7 +294,7 @@ def test_jobs_are_quiet_but_for_warnings_and_tell_who_listens(tiny, own_shapes, 
             progress=mimdet_cli.Console(),
         )
     err = capsys.readouterr().err
-    assert "warning: train: 1 annotation without area dropped" in err
+    assert "warning: train: annotations dropped because they have no area (1): annotation 1." in err
     assert "step 1/1" in err
 
 
@@ -289,3 +302,104 @@ def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_pa
     moved = tmp_path / "elsewhere"
     shutil.copytree(trained, moved)
     assert same(mimdet_cli.load(moved).predict(photo, score=0), detector.predict(photo, score=0))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"evals": 0},
+            "an image cannot be evaluated 0 times.; at: evals; "
+            "fix: give a whole number of at least 1.",
+        ),
+        (
+            {"evals": 1.5},
+            "an image cannot be evaluated 1.5 times.; at: evals; "
+            "fix: give a whole number of at least 1.",
+        ),
+        (
+            {"ratio": "0.5"},
+            "a share of '0.5' of the tokens is not possible.; at: ratio; "
+            "fix: give a number greater than 0 and at most 1.",
+        ),
+        (
+            {"ratio": 0.5, "overrides": {"backbone": {"eval_ratio": 0.25}}},
+            "the ratio 0.5 and an override both set 'backbone.eval_ratio'.; at: ratio; "
+            "fix: leave out one of them.",
+        ),
+        (
+            {"overrides": {"backbone.eval_rati": 0.5}},
+            "'backbone.eval_rati' is not a recipe key.; at: overrides; "
+            "fix: did you mean 'eval_ratio'?",
+        ),
+        (
+            {"overrides": ["seed=1"]},
+            "a value of type list does not say which keys it changes.; at: overrides; "
+            "fix: give a dictionary, such as {'train.batch': 8}.",
+        ),
+        (
+            {"device": "gpu"},
+            "'gpu' is not a device.; at: device; fix: use cpu, cuda, cuda:1 or mps.",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_words_of_python(trained, shapes, given, message):
+    with pytest.raises(RecipeError) as raised:
+        mimdet_cli.evaluate(trained, data=shapes, **given)
+    assert str(raised.value) == message
+
+
+def test_overrides_may_be_paths_scalars_of_numpy_and_sections(trained, shapes, photo):
+    given = {"data": {"root": shapes}, "head.score": np.float32(0.25)}
+    detector = mimdet_cli.load(trained, overrides=given)
+    assert (detector.recipe.data.root, detector.recipe.head.score) == (str(shapes), 0.25)
+    assert detector.predict(photo, score=0).scores.min(initial=1) >= 0.25
+
+
+@pytest.mark.parametrize("score", [-0.1, 2, float("nan"), None, "0.5"])
+def test_a_score_is_a_number_from_0_to_1(detector, photo, score):
+    with pytest.raises(DataError, match="is no number from 0 to 1"):
+        detector.predict(photo, score=score)
+
+
+@pytest.mark.parametrize("classes", [0, -3, [], ["a", "a"], "person"])
+def test_classes_are_a_number_or_different_names(tiny, classes):
+    with pytest.raises(RecipeError, match="does not say which classes there are"):
+        mimdet_cli.build_model(tiny, classes)
+
+
+def test_random_numbers_of_the_program_go_on_as_if_nothing_were_asked(trained, tiny, photo):
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    torch.manual_seed(7)
+    half = mimdet_cli.load(trained, overrides={"backbone.eval_ratio": 0.5})
+    half.predict(photo)
+    mimdet_cli.build_model(tiny, 2)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_prediction_keeps_its_image_when_the_program_reuses_its_own(detector, photo):
+    frame = read_image(photo).copy()
+    found = detector.predict(frame, score=0)
+    before = frame.copy()
+    frame[:] = 255
+    assert np.array_equal(found.image, before)
+
+
+def test_detectors_and_predictions_say_in_a_line_what_they_are(detector, trained):
+    assert repr(detector) == f"<Detector: mimdet, 3 classes, {trained / 'last'}, cpu>"
+    one, other = squares(), squares()
+    assert one != other
+    assert len({one, other}) == 2
+    with pytest.raises(DataError, match="a drawing cannot have 0 times the size"):
+        one.draw(scale=0)
+
+
+def test_a_warning_points_to_the_program(tiny, own_shapes, tmp_path):
+    file = own_shapes / "annotations" / "instances_train.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["bbox"][2:] = [0, 0]
+    file.write_text(json.dumps(document))
+    with pytest.warns(MimdetWarning) as caught:
+        mimdet_cli.train(tiny, data=own_shapes, out=tmp_path / "run", overrides={"train.steps": 1})
+    assert {Path(one.filename).name for one in caught} == {"test_api.py"}

@@ -287,7 +287,9 @@ def test_a_split_that_is_not_there_lists_what_was_looked_for(tmp_path: Path) -> 
         f"{tmp_path}/annotations/instances_train.json"
     )
     assert folder.where == f"{tmp_path}/train2017 or {tmp_path}/train"
-    assert folder.fix == ("give a folder in COCO layout with --data, or set data.train_images.")
+    assert folder.fix == (
+        "give a folder in COCO layout as data.root (`--data DIR`), or set data.train_images."
+    )
 
 
 def test_no_data_folder_at_all_says_so() -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mimdet_cli.build import complete
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.recipe.given import resolve_recipe
 from mimdet_cli.recipe.load import load_recipe
@@ -26,6 +28,24 @@ def test_dictionary_without_extends_starts_from_the_defaults():
     assert recipe.recipe == Recipe.model_validate(
         {"train": {"steps": 5, "epochs": None}, "data": {"short_side": (64,)}}
     )
+
+
+def test_paths_and_scalars_are_taken_as_a_file_would_say_them(tmp_path):
+    file = tmp_path / "base.yaml"
+    file.write_text("extends: demo\n")
+    given = {
+        "extends": file,
+        "init": {"checkpoint": tmp_path},
+        "optimizer": {"lr": np.float64(0.5)},
+    }
+    recipe = resolve_recipe({**given, "init.weights": None}).recipe
+    assert (recipe.init.checkpoint, recipe.optimizer.lr) == (str(tmp_path), 0.5)
+
+
+def test_a_wrong_option_in_a_recipe_object_is_told_as_given():
+    recipe = Recipe.model_validate({"backbone": {"name": "mimdet", "widht": 8}})
+    with pytest.raises(RecipeError, match="at: the recipe given"):
+        complete(resolve_recipe(recipe))
 
 
 def test_data_and_seed_stand_above_overrides():
@@ -58,10 +78,9 @@ def test_later_bases_and_own_values_win():
         ),
         (
             "demo",
-            {"data.root": Path("x")},
-            "the value of 'data.root' cannot be in a recipe: Object of type PosixPath is not JSON "
-            "serializable.; at: overrides; fix: use numbers, text, true, false, None, lists and "
-            "dictionaries.",
+            {"data": {"root": {1, 2}}},
+            "the value of 'data.root' cannot be in a recipe: it is of type set.; at: overrides; "
+            "fix: use numbers, text, True, False, None, paths, lists and dictionaries.",
         ),
         (
             {"extends": 3},
