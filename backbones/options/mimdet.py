@@ -12,8 +12,10 @@ from backbones.options.effects import Effect, Role
 
 GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tokens that a regular pattern keeps; `layers.sampling` draws them."""
-REGULAR = ("grid",)
-"""Ways of sampling that choose the same tokens every time."""
+PATTERNS = ("grid",)
+"""Ways of sampling by a regular pattern, which have these shares alone."""
+DRAWN = ("random",)
+"""Ways of sampling that choose other tokens every time."""
 
 
 class MIMDetOptions(BackboneOptions):
@@ -64,8 +66,8 @@ class MIMDetOptions(BackboneOptions):
 
     @property
     def token_sampling(self) -> TokenSampling:
-        """Both shares; drawn anew for each image unless by a regular pattern."""
-        stochastic = self.eval_ratio < 1 and self.sampling not in REGULAR
+        """Both shares; whether an evaluation draws anew depends on the way of sampling."""
+        stochastic = self.eval_ratio < 1 and self.sampling in DRAWN
         return TokenSampling(self.train_ratio, self.eval_ratio, stochastic)
 
     @model_validator(mode="after")
@@ -114,12 +116,12 @@ def unfit_ratios(options: MIMDetOptions) -> list[str]:
             f"{' and '.join(whole)} {verb} every token: set 'backbone.train_ratio' and "
             f"'backbone.eval_ratio' to 1, not {' and '.join(partial)}"
         ]
-    if options.sampling == "random":
+    if options.sampling not in PATTERNS:
         return []
     allowed = ", ".join(f"{ratio:g}" for ratio in GRID_RATIOS)
     return [
-        f"'backbone.{name}' {ratio:g} is no regular pattern: with 'backbone.sampling' grid use "
-        f"one of {allowed}"
+        f"'backbone.{name}' {ratio:g} is no regular pattern: with 'backbone.sampling' "
+        f"{options.sampling} use one of {allowed}"
         for name, ratio in ratios.items()
         if ratio not in GRID_RATIOS
     ]

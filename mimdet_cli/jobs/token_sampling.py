@@ -34,7 +34,7 @@ def why_equal(recipe: CompletedRecipe) -> str | None:
         return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
     if declared.eval_ratio == 1:
         return f"the backbone sees every token ({declared.eval_option} 1)"
-    return None if declared.stochastic else "the tokens are chosen by a regular pattern"
+    return None if declared.stochastic else "the same tokens are chosen every time"
 
 
 def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:

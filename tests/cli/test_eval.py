@@ -254,7 +254,7 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
         ),
         (
             ("--ratio", "0.5", "--set", "backbone.sampling=grid"),
-            "the tokens are chosen by a regular pattern",
+            "the same tokens are chosen every time",
             "leave evals out.",
         ),
     ],

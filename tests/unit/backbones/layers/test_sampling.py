@@ -1,5 +1,7 @@
 """Which tokens are kept, in what order, and how they find their way back."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from backbones.layers.sampling import (
     take,
     valid_tokens,
 )
-from backbones.options.mimdet import REGULAR, MIMDetOptions
+from backbones.options.mimdet import DRAWN, PATTERNS, MIMDetOptions
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,23 @@ def test_every_way_of_sampling_that_a_recipe_may_name_is_in_the_table():
     words = MIMDetOptions.model_fields["sampling"].annotation.__args__
     assert set(words) == set(SAMPLERS)
     assert len(words) >= 2
-    assert set(REGULAR) < set(words)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_options_tell_which_ways_of_sampling_draw_other_tokens_every_time(name):
+    tokens = TokenGrid(torch.rand(1, 64, 4), torch.ones(1, 64, dtype=torch.bool), 8, 8, 0.5)
+    orders = [SAMPLERS[name].order(tokens) for _ in range(2)]
+    assert torch.equal(*orders) == (name not in DRAWN)
+
+
+def test_way_of_sampling_that_is_neither_drawn_nor_a_pattern_takes_any_share():
+    assert {*DRAWN, *PATTERNS} <= {*SAMPLERS}
+
+    class More(MIMDetOptions):
+        sampling: Literal["random", "grid", "salient"] = "salient"
+
+    found = More(train_ratio=0.3, eval_ratio=0.45).token_sampling
+    assert (found.train_ratio, found.eval_ratio, found.stochastic) == (0.3, 0.45, False)
 
 
 def test_token_is_valid_where_it_covers_at_least_one_pixel():
