@@ -5,7 +5,6 @@ from difflib import get_close_matches
 
 from mimdet_cli.ablation.expand import Evaluation, Training, repeated
 from mimdet_cli.ablation.read import Source
-from mimdet_cli.ablation.schema import Claim, Higher, NotLower
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.recipe.catalog import shown
 from mimdet_cli.recipe.overrides import Override
@@ -80,7 +79,7 @@ def refuse_cells(source: Source, cells: Sequence[str], left_out: Iterable[str]) 
     named += [
         (label, Origin(f"{source.origin('claims')}, claim {number}"))
         for number, claim in enumerate(ablation.claims, 1)
-        for label in cells_of(claim)
+        for label in claim.cells
     ]
     known = {*cells, *left_out}
     errors: list[MimdetError] = [
@@ -91,12 +90,6 @@ def refuse_cells(source: Source, cells: Sequence[str], left_out: Iterable[str]) 
         _unknown("cell", label, str(origin), cells) for label, origin in named if label not in known
     ]
     _raise(errors)
-
-
-def cells_of(claim: Claim) -> list[str]:
-    """The cells that a claim speaks of, in order."""
-    rule = claim.rule
-    return [rule.cell, rule.than] if isinstance(rule, Higher | NotLower) else rule.cells
 
 
 def _varied_and_set(

@@ -15,9 +15,8 @@ its whole interval lies at or below the margin, and is undecided otherwise. A cl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
-from mimdet_cli.ablation.checks import cells_of
 from mimdet_cli.ablation.schema import (
     Claim,
     Falls,
@@ -81,14 +80,14 @@ class Quantity:
 def judge(claim: Claim, table: Table, plan: Plan) -> Verdict:
     """The verdict on `claim`."""
     metric = METRICS[claim.metric]
-    reason = _why_unknown(cells_of(claim), table, metric)
+    reason = _why_unknown(claim.cells, table, metric)
     if reason is not None:
         return Verdict(claim, "undecided", reason)
     wanted = list(quantities(claim.rule))
     found = [_measure(quantity, table, metric, plan) for quantity in wanted]
     pairs = list(zip(wanted, found, strict=True))
     judgement = _together([_side(one, quantity.margin) for quantity, one in pairs])
-    means = "; ".join(_mean(label, table[label], metric) for label in cells_of(claim))
+    means = "; ".join(_mean(label, table[label], metric) for label in claim.cells)
     steps = "; ".join(_told(quantity, one, metric) for quantity, one in pairs)
     return Verdict(claim, judgement, f"{metric.name} {means}. {steps}.")
 
@@ -111,6 +110,8 @@ def quantities(rule: Rule) -> Iterator[Quantity]:
             *_, before, last = rule.cells
             terms = [(1.0, second), (-1.0, first), (1.0, before), (-1.0, last)]
             yield Quantity("first step less the last", terms)
+        case _:
+            assert_never(rule)
 
 
 def _why_unknown(cells: Sequence[str], table: Table, metric: Metric) -> str | None:

@@ -127,6 +127,12 @@ class Claim(Section):
     rule: Rule
     """When it holds."""
 
+    @property
+    def cells(self) -> list[str]:
+        """The cells that it speaks of, in order."""
+        rule = self.rule
+        return [rule.cell, rule.than] if isinstance(rule, Higher | NotLower) else rule.cells
+
 
 if TYPE_CHECKING:
     _Figures = Section
