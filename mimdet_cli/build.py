@@ -5,7 +5,6 @@ Everything returned is a plain object that knows nothing of recipes.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ from backbones.options.base import for_one_process
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.backbone_class import backbone_class as backbone_class
-from mimdet_cli.data.coco import CocoSplit, find_split, load_split
+from mimdet_cli.data.coco import CocoSplit, find_data, load_split
 from mimdet_cli.data.loader import train_loader
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.freeze import freeze
@@ -163,17 +162,6 @@ def build_step(recipe: CompletedRecipe, steps: int, device: torch.device) -> Ste
 def read_split(data: Data, split: Literal["train", "val"], need_masks: bool) -> CocoSplit:
     """A split of the recipe's data, read and checked."""
     return load_split(*find_data(data, split), need_masks=need_masks, scored=split == "val")
-
-
-def find_data(data: Data, split: Literal["train", "val"]) -> tuple[Path, Path]:
-    """Annotation file and image folder of a split of the recipe's data."""
-    chosen = {
-        "train": (data.train_annotations, data.train_images),
-        "val": (data.val_annotations, data.val_images),
-    }[split]
-    annotations, images = (Path(path).expanduser() if path else None for path in chosen)
-    root = Path(data.root).expanduser() if data.root else None
-    return find_split(root, split, annotations, images)
 
 
 def step_batches(

@@ -20,7 +20,8 @@ from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.own_data import is_own
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.ablation.records import RunRecord
-from mimdet_cli.build import choose_device, find_data
+from mimdet_cli.build import choose_device
+from mimdet_cli.data.coco import find_data
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
 from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.progress import Progress

@@ -7,7 +7,7 @@ from mimdet_cli.ablation import own_data
 from mimdet_cli.ablation.differs import Split
 from mimdet_cli.ablation.layout import LAST, run_folder
 from mimdet_cli.ablation.records import AblationRecord
-from mimdet_cli.data.coco import find_split
+from mimdet_cli.data.coco import find_data
 from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 
@@ -25,11 +25,11 @@ def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) ->
     section = recipe_of(out, name).recipe.data
     if data is None and record.data == own_data.IDENTITY:
         data = own_data.folder_in(out)
-    root = data or (Path(section.root).expanduser() if section.root else None)
-    files = (section.val_annotations, section.val_images)
-    annotations, images = (Path(path).expanduser() if path else None for path in files)
-    found, _ = find_split(root, "val", annotations, images)
-    return _split(found, root.name if root else found.parent.name)
+    if data is not None:
+        section = section.model_copy(update={"root": str(data)})
+    found, _ = find_data(section, "val")
+    root = Path(section.root).expanduser() if section.root else found.parent
+    return _split(found, root.name)
 
 
 @cache

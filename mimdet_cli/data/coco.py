@@ -21,6 +21,7 @@ from mimdet_cli.data.sample import Category
 from mimdet_cli.data.segmentations import is_absent, unpack
 from mimdet_cli.data.truth import Truth
 from mimdet_cli.errors import DataError
+from mimdet_cli.recipe.schema import Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,17 @@ def find_split(
                 )
             )
     raise DataError.joined(errors)
+
+
+def find_data(data: Data, split: Literal["train", "val"]) -> tuple[Path, Path]:
+    """Annotation file and image folder of a split of the recipe's data."""
+    chosen = {
+        "train": (data.train_annotations, data.train_images),
+        "val": (data.val_annotations, data.val_images),
+    }[split]
+    annotations, images = (Path(path).expanduser() if path else None for path in chosen)
+    root = Path(data.root).expanduser() if data.root else None
+    return find_split(root, split, annotations, images)
 
 
 def load_split(
