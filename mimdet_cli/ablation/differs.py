@@ -14,6 +14,7 @@ from mimdet_cli.errors import PluginError, RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shipped
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
+from mimdet_cli.weights import catalog
 from mimdet_cli.words import counted
 
 COCO: Final = (5000, 80)
@@ -132,7 +133,9 @@ def _of_weights(ours: str | None, theirs: str | None) -> Iterator[str]:
     if ours is not None:
         yield f"Trained from the weights `{ours}` in place of `{theirs}`."
         return
-    kind = "MIM pre-training" if theirs.startswith("mae") else "pre-training"
+    known = catalog.entries().get(theirs)
+    is_mae = known is not None and known.family in catalog.MAE_FAMILIES
+    kind = "MIM pre-training" if is_mae else "pre-training"
     yield (
         f"Trained from random weights in place of `{theirs}`. Without {kind} the small scale "
         "cannot speak for or against the papers' claims about the accuracy that comes of it."

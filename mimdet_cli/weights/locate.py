@@ -9,11 +9,10 @@ from typing import Any
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.recipe.schema import Data, Init
 from mimdet_cli.weights import hub, lock
-from mimdet_cli.weights.catalog import Entry, entries, folder
+from mimdet_cli.weights.catalog import MAE_FAMILIES, Entry, entries, folder
 from mimdet_cli.weights.lock import Locked
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
-MAE_FAMILIES = {"raw pixels", "normalised pixels"}
 
 
 @dataclass(frozen=True, slots=True)
