@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAFETENSORS = ".safetensors"
-WRAPPERS = ("model", "state_dict")
+USUAL_WRAPPERS = ("model", "state_dict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,19 @@ def readable(path: Path) -> int:
 
 
 def _tensors(path: Path) -> "Mapping[str, Tensor]":
-    from mimdet_cli.weights.read import read_tensors
+    """The only state dict of a file, or the one under a usual key."""
+    from mimdet_cli.weights.read import read_tensors, wrappers
 
-    wrapper, *others = WRAPPERS
-    try:
-        return read_tensors(path, wrapper)
-    except WeightsError as error:
-        if "holds no tensors" not in error.what:
-            raise
-        return read_tensors(path, others[0])
+    found = wrappers(path)
+    usual = [key for key in USUAL_WRAPPERS if key in found]
+    if len(found) > 1 and not usual:
+        names = " and ".join(f"'{key}'" for key in found)
+        raise WeightsError(
+            f"the file holds several models: {names}.",
+            where=str(path),
+            fix="save the one you mean to a file of its own with `torch.save`.",
+        )
+    return read_tensors(path, next(iter(usual or found), USUAL_WRAPPERS[0]))
 
 
 def _check(tensors: "Mapping[str, Tensor]", entry: Entry, path: Path) -> None:

@@ -31,9 +31,7 @@ def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
 
     Pickles are opened with `weights_only=True`: one that needs more than tensors is refused.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist.", where=str(path), fix="correct the path.")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state = _read(path)
     if unwrap is not None and isinstance(state.get(unwrap), dict):
         state = state[unwrap]
     tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
@@ -45,6 +43,26 @@ def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
             + (f" or one under '{unwrap}'." if unwrap else "."),
         )
     return tensors
+
+
+def wrappers(path: Path) -> list[str]:
+    """Keys of a `.pth` file under which there is a state dict each; none if it is one itself."""
+    if path.suffix == ".safetensors":  # has no room for more than one
+        return []
+    state = _read(path)
+    if any(isinstance(value, Tensor) for value in state.values()):
+        return []
+    return [
+        key
+        for key, inner in state.items()
+        if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values())
+    ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist.", where=str(path), fix="correct the path.")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

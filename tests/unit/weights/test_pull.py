@@ -97,6 +97,20 @@ def test_state_dict_of_mmdetections_kind_is_imported(tmp_path):
     assert list(load_file(done.path)) == ["a"]
 
 
+def test_only_state_dict_of_a_file_is_imported_whatever_its_key(tmp_path):
+    torch.save({"teacher": {"a": torch.ones(1)}, "epoch": 3}, tmp_path / "x.pth")
+    done = import_file(tmp_path / "x.pth", "mine", Choice(format="mae"), Console())
+    assert list(load_file(done.path)) == ["a"]
+
+
+def test_file_of_several_models_is_not_imported(tmp_path, store):
+    models = {"student": {"a": torch.ones(1)}, "teacher": {"a": torch.zeros(1)}}
+    torch.save(models, tmp_path / "x.pth")
+    error = refusal(import_file, tmp_path / "x.pth", "mine", Choice(format="mae"), Console())
+    assert error.what == "the file holds several models: 'student' and 'teacher'."
+    assert not (store / lock.NAME).exists()
+
+
 def test_file_of_another_size_is_not_imported_under_a_catalogued_name(tmp_path, store):
     large = {**FULL, "blocks.11.attn.qkv.weight": torch.zeros(3072, 1024)}
     error = refusal(mine, tmp_path / "x.pth", Choice(), "mae-base-full", large)
