@@ -98,6 +98,13 @@ def test_every_path_of_the_file_map_exists():
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_every_path_that_contributors_are_sent_to_exists():
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([a-z_]+/[\w/.-]*)`", text.partition("## Where a change goes")[2])
+    assert len(paths) >= 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_every_top_level_source_is_in_the_file_map():
     sources = [
         str(path.relative_to(ROOT))
