@@ -1,5 +1,6 @@
 """The class behind a backbone's name, checked to keep the contract; without the rest of `build`."""
 
+from inspect import isfunction
 from textwrap import shorten
 from typing import Any
 
@@ -10,10 +11,13 @@ from mimdet_cli.errors import PluginError
 
 EDITS = {
     1: "install a version of its package that matches, or edit the class: take out `from_options`, "
-    "let `__init__(self, options)` do its work, beginning with `super().__init__(options)`, and "
-    "write `contract = 2`.",
+    "let `__init__(self, options)` do its work, beginning with `super().__init__(options)`; let "
+    "`tokens_seen(height, width)` stand for the attribute `tokens`, and `Options.token_sampling` "
+    "name the option that --ratio sets; and write `contract = 2`.",
 }
 """What makes a class of an older version keep this one."""
+LEFTOVERS = ("from_options", "tokens")
+"""Members that version 1 asked for, and version 2 does without."""
 
 
 def backbone_class(name: str) -> type[Backbone]:
@@ -49,10 +53,12 @@ def breach(found: Any) -> tuple[str, str] | None:
             f"is {shorten(repr(found), 80)}, not a class derived from Backbone.",
             "derive it from mimdet_cli.plugin_api.Backbone.",
         )
-    version = _version(found)
+    leftover = _leftovers(found)
+    version = 1 if leftover else found.contract
     if version != CONTRACT_VERSION:
+        told = f" It has `{'` and `'.join(leftover)}` of version 1." if leftover else ""
         return (
-            f"keeps version {version} of the contract, this mimdet needs {CONTRACT_VERSION}.",
+            f"keeps version {version} of the contract, this mimdet needs {CONTRACT_VERSION}.{told}",
             EDITS.get(version, "install a version of its package that matches."),
         )
     if missing := sorted(found.__abstractmethods__):
@@ -66,11 +72,15 @@ def breach(found: Any) -> tuple[str, str] | None:
     return None
 
 
-def _version(kind: type[Backbone]) -> int:
-    """The version that a class was written for.
+def _leftovers(kind: type[Backbone]) -> list[str]:
+    """The members of version 1 that a class has which writes no version of its own.
 
-    One that writes no number has that of `Backbone`, so `from_options`, which only version 1 asks
-    for, tells it.
+    A class that writes one may use the names as it likes; a method `tokens` is none of version 1.
     """
-    leftover = any("from_options" in vars(base) for base in kind.__mro__)
-    return 1 if leftover and kind.contract == CONTRACT_VERSION else kind.contract
+    own = [vars(base) for base in kind.__mro__ if base not in Backbone.__mro__]
+    if any("contract" in members for members in own):
+        return []
+    found = {name: members[name] for members in own for name in LEFTOVERS if name in members}
+    if isfunction(found.get("tokens")):
+        del found["tokens"]
+    return sorted(found)

@@ -13,6 +13,7 @@ from backbones.mimdet import MIMDet
 from backbones.options.base import Section, for_one_process
 from backbones.options.vit_adapter import ViTAdapterOptions
 from mimdet_cli import build
+from mimdet_cli.backbone_class import breach
 from mimdet_cli.build import (
     backbone_class,
     build_detector,
@@ -41,7 +42,6 @@ def test_backbone_is_found_by_its_entry_point():
         ("mimdet", "is 'mimdet', not a class"),
         (type("Old", (MIMDet,), {"contract": 0}), "keeps version 0 of the contract"),
         (type("Half", (Backbone,), {"depth": 1}), "does not define depth_of, forward"),
-        (type("First", (MIMDet,), {"from_options": None}), "keeps version 1 of the contract"),
         (type("Bare", (MIMDet,), {"Options": None}), "has no Options"),
     ],
 )
@@ -52,17 +52,48 @@ def test_plugin_that_breaks_the_contract_is_refused(monkeypatch, found, what):
     assert caught.value.where.startswith("backbones.vitdet:ViTDet of mimdet ")
 
 
-@pytest.mark.parametrize("written", [{}, {"contract": 1}, {"contract": 2}])
-def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, written):
-    first = type("First", (MIMDet,), {"from_options": classmethod(MIMDet), **written})
+FROM_OPTIONS = {"from_options": classmethod(MIMDet)}
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        (FROM_OPTIONS | {"contract": 1}, ""),
+        (FROM_OPTIONS, " It has `from_options` of version 1."),
+        ({"tokens": None}, " It has `tokens` of version 1."),
+        (
+            FROM_OPTIONS | {"tokens": property(id)},
+            " It has `from_options` and `tokens` of version 1.",
+        ),
+    ],
+)
+def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, members, told):
+    first = type("First", (MIMDet,), members)
     monkeypatch.setattr(build.plugins, "load", lambda name: first)
-    with pytest.raises(PluginError, match="keeps version 1 of the contract") as caught:
+    with pytest.raises(PluginError) as caught:
         backbone_class("mimdet")
     assert caught.value.exit_code == 5
+    assert caught.value.what == (
+        "the backbone 'mimdet' keeps version 1 of the contract, this mimdet needs 2." + told
+    )
     assert caught.value.fix.endswith(
         "take out `from_options`, let `__init__(self, options)` do its work, beginning with "
-        "`super().__init__(options)`, and write `contract = 2`."
+        "`super().__init__(options)`; let `tokens_seen(height, width)` stand for the attribute "
+        "`tokens`, and `Options.token_sampling` name the option that --ratio sets; and write "
+        "`contract = 2`."
     )
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        FROM_OPTIONS | {"tokens": None, "contract": 2},
+        {"tokens": lambda self, images: images},
+    ],
+)
+def test_names_of_version_1_are_free_in_a_class_of_version_2(members):
+    assert breach(type("Second", (MIMDet,), members)) is None
+    assert breach(type("Derived", (type("Second", (MIMDet,), members),), {})) is None
 
 
 def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypatch):
