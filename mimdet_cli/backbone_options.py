@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ConfigDict
 
@@ -25,6 +25,11 @@ class CheckedApart(BackboneOptions):
     """Options that another process has checked: plain values, by the names of that backbone."""
 
     model_config = ConfigDict(extra="allow")
+
+    @property
+    def token_sampling(self) -> NoReturn:
+        """Only the backbone's own class knows it, which is not loaded here."""
+        raise TypeError("options that were checked apart are for showing: use `build.complete`")
 
 
 def options_class(name: str, *, whole: bool = False) -> type[BackboneOptions]:
@@ -71,8 +76,11 @@ def check(
     return CheckedApart.model_validate(answer.values)
 
 
-def complete(resolved: ResolvedRecipe) -> Completed:
-    """The recipe with its backbone's options checked and written out."""
+def completed_to_show(resolved: ResolvedRecipe) -> Completed:
+    """The recipe with its backbone's options checked and written out, to be shown, not run.
+
+    A third party's options are `CheckedApart`; `build.complete` loads the class that jobs need.
+    """
     section = resolved.recipe.backbone
     return with_options(resolved, check(section.name, section.values, resolved.origins))
 

@@ -24,15 +24,16 @@ from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
 from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.load import Completed, ResolvedRecipe, validate_options, with_options
+from mimdet_cli.recipe.load import Completed, ResolvedRecipe, check_options, with_options
 from mimdet_cli.recipe.schema import Data
 from mimdet_cli.seeding import seed_weights
 
 
 def complete(resolved: ResolvedRecipe) -> Completed:
     """The recipe with its backbone's options checked and written out; its class is loaded here."""
-    options_class = backbone_class(resolved.recipe.backbone.name).Options
-    return with_options(resolved, validate_options(options_class, resolved))
+    section = resolved.recipe.backbone
+    options_class = backbone_class(section.name).Options
+    return with_options(resolved, check_options(options_class, section.values, resolved.origins))
 
 
 def build_detector(recipe: CompletedRecipe, classes: int, world: int = 1) -> MaskRCNN:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mimdet_cli import __version__, backbone_options, plugins
-from mimdet_cli.backbone_options import complete
+from mimdet_cli.backbone_options import completed_to_show
 from mimdet_cli.commands.options import (
     MARKUP,
     JsonOption,
@@ -94,7 +94,7 @@ def show(
     if not (resolved or origin or overrides or as_json):
         console.result(catalog.find_recipe(name).read_text(encoding="utf-8").rstrip("\n"))
         return
-    full = complete(load_recipe(name, overrides or []))
+    full = completed_to_show(load_recipe(name, overrides or []))
     if as_json:
         console.result(_with_origins(full) if origin else full.recipe.model_dump(mode="json"))
     elif origin:

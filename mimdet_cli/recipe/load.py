@@ -1,7 +1,7 @@
 """A recipe file with its bases and overrides -> one frozen `Recipe` that knows its origins.
 
 Two passes: `read_recipe` merges plain values, `validate` checks them against the schema. The
-options of the backbone are checked later, by `validate_options`, when their class is known.
+options of the backbone are checked later, by `check_options`, when their class is known.
 """
 
 import json
@@ -103,11 +103,6 @@ def validate(draft: Draft) -> ResolvedRecipe:
     """The draft as a `Recipe`; every error of the schema at once."""
     recipe = _strictly(Recipe, draft.values, draft.origins)
     return ResolvedRecipe(recipe, draft.origins, draft.source)
-
-
-def validate_options(options_class: type[AnyOptions], resolved: ResolvedRecipe) -> AnyOptions:
-    """The backbone's options from the recipe's `backbone` section, without its name."""
-    return check_options(options_class, resolved.recipe.backbone.values, resolved.origins)
 
 
 def check_options(

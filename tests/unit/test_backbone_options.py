@@ -105,7 +105,7 @@ def test_plugin_api_loads_torch_only_for_what_needs_it():
 
 
 def test_recipe_of_ours_is_completed_with_its_own_options():
-    full = backbone_options.complete(load_recipe("vitdet_base_100ep"))
+    full = backbone_options.completed_to_show(load_recipe("vitdet_base_100ep"))
     options = full.recipe.backbone.options
     assert type(options) is backbone_options.options_class("vitdet")
     assert full.recipe.model_dump()["backbone"] == {
@@ -119,6 +119,11 @@ def test_third_partys_options_are_completed_in_a_process_of_their_own(theirs):
     assert options.model_dump(mode="json") == {"width": 3, "shares": [1.0, 0.5]}
     assert "theirs_module" not in sys.modules
     assert list(backbone_options.schema("theirs")["properties"]) == ["width", "shares"]
+
+
+def test_options_checked_apart_do_not_tell_how_tokens_are_sampled(theirs):
+    with pytest.raises(TypeError, match=r"use `build\.complete`"):
+        _ = backbone_options.check("theirs", {}, {}).token_sampling
 
 
 def test_third_partys_wrong_values_are_told_with_their_lines(theirs):
