@@ -27,7 +27,6 @@ from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.words import first_of
 
-OF_EVALUATION = frozenset(keys_with(Effect.EVALUATION))
 SHOWN_CELLS = 2
 
 
@@ -173,24 +172,23 @@ def _of(cells: Sequence[str]) -> str:
 
 
 def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Evaluation) -> None:
-    """An evaluation may not ask for another model than the one that was trained."""
-    keys = [one.key for one in evaluation.settings]
-    wrong = [
-        one
-        for one in evaluation.settings
-        if not one.key.startswith("backbone.") and one.key not in OF_EVALUATION
-    ]
-    of_backbone = [one for one in evaluation.settings if one.key.startswith("backbone.")]
-    if of_backbone and _shapes(trained) != _shapes(changed):
-        wrong += of_backbone
+    """An evaluation may not ask for another model than the one that was trained.
+
+    It may set what is marked as changing evaluation. An option of a backbone without that mark, as
+    most plugins have them, is judged by whether the parameters stay the same.
+    """
+    marked = keys_with(Effect.EVALUATION, options=type(trained.recipe.backbone.options))
+    others = [one for one in evaluation.settings if one.key not in marked]
+    of_backbone = [one for one in others if one.key.startswith("backbone.")]
+    if of_backbone and _shapes(trained) == _shapes(changed):
+        others = [one for one in others if one not in of_backbone]
     errors = [
         RecipeError(
             f"'{one.key}' changes what is trained, so an evaluation cannot change it.",
             where=str(one.origin),
             fix="make it one of the trainings: `axes` or `variants` outside `evaluate`.",
         )
-        for one in evaluation.settings
-        if one in wrong and keys
+        for one in others
     ]
     if errors:
         raise RecipeError.joined(errors)

@@ -212,6 +212,11 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
             "'backbone.decoder_layers' changes what is trained, so an evaluation cannot change it.",
             "make it one of the trainings: `axes` or `variants` outside `evaluate`.",
         ),
+        (  # `eval_ratio` beside it is marked as changing evaluation, so it is not refused
+            "evaluate: {variants: {a: {backbone.eval_ratio: 0.5, backbone.decoder_layers: 2}}}",
+            "'backbone.decoder_layers' changes what is trained, so an evaluation cannot change it.",
+            "make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+        ),
         (
             "evaluate: {variants: {often: {evals: 4}}}",
             "4 evaluations would all be the same: the backbone sees every token (eval_ratio 1).",
