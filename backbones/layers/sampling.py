@@ -63,18 +63,20 @@ def share(height: int, width: int, ratio: float) -> int:
     return max(1, int(height * width * ratio))
 
 
+GRID_PATTERNS: Final[Mapping[float, Callable[[Tensor, Tensor], Tensor]]] = {
+    0.125: lambda y, x: (y % 2 == 0) & (x % 2 == 0) & ((y + x) % 4 == 0),
+    0.25: lambda y, x: (y % 2 == 0) & (x % 2 == 0),
+    0.5: lambda y, x: (y + x) % 2 == 0,
+    0.75: lambda y, x: (y % 2 == 0) | (x % 2 == 0),
+    1.0: lambda y, x: y + x >= 0,
+}
+"""Whether the cell in row y and column x is kept, by share; `GRID_RATIOS` of the options."""
+
+
 def grid_pattern(height: int, width: int, ratio: float) -> Tensor:
-    """Cells (height, width) that the pattern of `ratio`, one of `GRID_RATIOS`, keeps."""
+    """Cells (height, width) that the pattern of `ratio`, one of `GRID_PATTERNS`, keeps."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
-    even_row, even_column = rows % 2 == 0, columns % 2 == 0
-    patterns = {
-        0.125: even_row & even_column & ((rows + columns) % 4 == 0),
-        0.25: even_row & even_column,
-        0.5: (rows + columns) % 2 == 0,
-        0.75: even_row | even_column,
-        1.0: torch.ones(height, width, dtype=torch.bool),
-    }
-    return patterns[ratio]
+    return GRID_PATTERNS[ratio](rows, columns).expand(height, width)
 
 
 def grid_count(height: int, width: int, ratio: float) -> int:

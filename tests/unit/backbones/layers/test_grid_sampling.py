@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from backbones.layers.sampling import TokenGrid, grid_count, grid_order, grid_pattern, valid_tokens
+from backbones.layers.sampling import (
+    GRID_PATTERNS,
+    TokenGrid,
+    grid_count,
+    grid_order,
+    grid_pattern,
+    valid_tokens,
+)
 from backbones.options.mimdet import GRID_RATIOS
 
 DRAWN = {
@@ -69,6 +76,10 @@ def lines(text):
 @pytest.mark.parametrize(("height", "width", "ratio"), list(DRAWN))
 def test_pattern_is_the_drawn_one(height, width, ratio):
     assert drawn(grid_pattern(height, width, ratio)) == lines(DRAWN[height, width, ratio])
+
+
+def test_there_is_a_pattern_for_every_share_that_the_options_allow_and_for_no_other():
+    assert tuple(GRID_PATTERNS) == GRID_RATIOS
 
 
 @pytest.mark.parametrize("ratio", GRID_RATIOS)
