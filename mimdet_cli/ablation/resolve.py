@@ -20,7 +20,7 @@ from mimdet_cli.ablation.read import Source
 from mimdet_cli.ablation.shrink import LeftOut, Start
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import MimdetError, RecipeError
-from mimdet_cli.jobs.token_sampling import sampling_of, why_equal
+from mimdet_cli.jobs.token_sampling import equal_evals, sampling_of, why_equal
 from mimdet_cli.recipe.catalog import find_recipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
@@ -121,7 +121,7 @@ class Resolver:
                 other = f", or set backbone.{declared.eval_option} below 1 beside it"
             origin = self.source.origin("evaluate", "variants", evaluation.label, "evals")
             raise RecipeError(
-                f"{evaluation.evals} evaluations would all be the same: {reason}.",
+                equal_evals(evaluation.evals, reason),
                 where=str(origin),
                 fix=f"leave `evals` out{other}.",
             )

@@ -33,7 +33,7 @@ from mimdet_cli.recipe.load import (
     to_yaml,
     validate,
 )
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.schema import BackboneSection, Recipe
 from mimdet_cli.text_table import align
 
 app = typer.Typer(
@@ -208,7 +208,7 @@ def _backbone_error(draft: Draft) -> MimdetError | None:
     if not isinstance(section, Mapping):
         return None  # the schema has reported it
     options: dict[str, Any] = dict(section)
-    name = options.pop("name", "mimdet")
+    name = options.pop("name", BackboneSection().name)
     if not isinstance(name, str):
         return None
     try:

@@ -37,6 +37,11 @@ def why_equal(recipe: CompletedRecipe) -> str | None:
     return None if declared.stochastic else "the same tokens are chosen every time"
 
 
+def equal_evals(evals: int, reason: str) -> str:
+    """What is wrong with several evaluations; `reason` is that of `why_equal`."""
+    return f"{evals} evaluations would all be the same: {reason}."
+
+
 def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
     """Several evaluations are of use only where each draws other tokens."""
     if not isinstance(evals, int) or evals < 1:
@@ -48,7 +53,7 @@ def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
     reason = why_equal(recipe)
     if evals > 1 and reason is not None:
         raise RecipeError(
-            f"{evals} evaluations would all be the same: {reason}.",
+            equal_evals(evals, reason),
             where="evals",
             fix="leave evals out"
             + (", or give a ratio below 1." if eval_ratio(recipe) == 1 else "."),
