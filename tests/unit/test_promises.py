@@ -83,6 +83,21 @@ def test_declared_entry_point_is_installed_and_loads(name, value):
     assert plugins.load(name).__name__ == value.rpartition(":")[2]
 
 
+def test_what_starts_without_torch_may_import_of_ours_the_options_alone():
+    """Ruff's list of banned imports names every module of backbones and heads but the options."""
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    banned = ruff["flake8-tidy-imports"]["banned-module-level-imports"]
+    modules = {
+        f"{package}.{path.stem}"
+        for package in ("backbones", "heads")
+        for path in (ROOT / package).iterdir()
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
+    }
+    assert len(modules) >= 20
+    options = {"backbones.options", "heads.options"}
+    assert {name for name in banned if name.startswith(("backbones", "heads"))} == modules - options
+
+
 def mapped_paths() -> list[str]:
     """Paths of the README's file map: the first word of each line of its code block."""
     section = re.search(
