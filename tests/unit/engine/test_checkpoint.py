@@ -1,7 +1,9 @@
 """Checkpoints count only when they are whole, and bring everything back."""
 
 import json
+import os
 import shutil
+import stat
 
 import pytest
 import torch
@@ -74,6 +76,17 @@ def test_last_is_the_newest_step_without_the_optimizer(tmp_path):
     assert (last / MODEL).read_bytes() == (tmp_path / "step-2" / MODEL).read_bytes()
     assert read_manifest(last)["step"] == 2
     assert is_whole(last)
+
+
+def test_every_file_can_be_read_by_those_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        saved(tmp_path, 1)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 9
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
 
 
 @pytest.mark.parametrize("keep", [1, 2])
