@@ -3,6 +3,7 @@
 # make lint   the linters alone
 #
 # PYTHON=python3.12  another interpreter      VENV=.venv  another environment folder
+# WORKERS=2  processes that run the tests
 # SEED=0  of the demo's data and training     PIP_ARGS="--extra-index-url URL"  for pip install
 
 PYTHON ?= python3
@@ -10,6 +11,7 @@ VENV ?= .venv
 SEED ?= 0
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -26,7 +28,7 @@ demo: $(STAMPS)/mimdet
 	@echo "run folder, with pictures: $(RUN)"
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
