@@ -19,7 +19,10 @@ def lasting(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def first_of(names: Sequence[str], most: int) -> str:
-    """`a, b and 7 more`: the first `most` names, and how many are left."""
-    shown, rest = ", ".join(names[:most]), len(names) - most
+def first_of(names: Sequence[str], most: int, total: int | None = None) -> str:
+    """`a, b and 7 more`: the first `most` names, and how many are left.
+
+    `total` is how many there are where `names` are only some of them.
+    """
+    shown, rest = ", ".join(names[:most]), (len(names) if total is None else total) - most
     return f"{shown} and {rest:,} more" if rest > 0 else shown

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mimdet_cli.errors import DataError
+from mimdet_cli.words import first_of
 
 NAMED = 10
 Severity = Literal["error", "dropped", "note"]
@@ -45,8 +46,7 @@ class Found:
 
     def listed(self) -> str:
         """The first ten cases, and how many more there are."""
-        named = ", ".join(self.cases)
-        return f"{named} and {self.count - NAMED} more" if self.count > NAMED else named
+        return first_of(self.cases, NAMED, self.count)
 
 
 class Findings:

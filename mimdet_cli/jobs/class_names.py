@@ -8,8 +8,10 @@ import yaml
 from mimdet_cli.data.coco_reader import read_classes
 from mimdet_cli.data.sample import Category
 from mimdet_cli.errors import DataError
+from mimdet_cli.words import first_of
 
 COCO = 80
+SHOWN = 8
 
 
 def name_classes(
@@ -41,7 +43,7 @@ def _from_lines(file: Path) -> list[Category]:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise DataError(
-            f"classes are named twice: {', '.join(doubled[:8])}.",
+            f"classes are named twice: {first_of(doubled, SHOWN)}.",
             where=str(file),
             fix="write one name per line, each once.",
         )

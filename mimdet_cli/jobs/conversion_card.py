@@ -11,6 +11,7 @@ from mimdet_cli.recipe.schema import Recipe
 from mimdet_cli.reporting.run_report import CARD, MOST_CLASSES
 from mimdet_cli.text_table import markdown_table
 from mimdet_cli.weights.load import LoadReport
+from mimdet_cli.words import first_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ class Conversion:
 def write_conversion_card(run: Path, recipe: Recipe, conversion: Conversion) -> None:
     """Write `run/README.md`."""
     number = len(conversion.categories)
-    names = ", ".join(one.name for one in conversion.categories[:MOST_CLASSES])
-    more = f" and {number - MOST_CLASSES} more" if number > MOST_CLASSES else ""
+    names = first_of([one.name for one in conversion.categories], MOST_CLASSES)
     facts = {
         "file": conversion.file,
         "sha256": conversion.sha256,
@@ -54,7 +54,7 @@ def write_conversion_card(run: Path, recipe: Recipe, conversion: Conversion) -> 
         "Every setting is in [`recipe.yaml`](recipe.yaml); `last/` holds the "
         "weights as safetensors.",
         "## Classes",
-        f"{number}, {conversion.named}: {names}{more}.",
+        f"{number}, {conversion.named}: {names}.",
         "## Weights",
         "```text\n" + "\n".join([*conversion.report.lines(), *conversion.notes]) + "\n```",
     ]

@@ -29,7 +29,9 @@ from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import flatten
 from mimdet_cli.seeding import own_random_numbers
 from mimdet_cli.weights.read import read_tensors
+from mimdet_cli.words import first_of
 
+SHOWN = 8
 RECIPE = "recipe.yaml"
 CLASSES = "classes.json"
 PLUGIN = "plugin.json"
@@ -163,8 +165,8 @@ def match_classes(model: Sequence[Category], split: Sequence[Category], file: Pa
     ours, theirs = [c.name for c in model], [c.name for c in split]
     if ours == theirs:
         return
-    only_ours = ", ".join(sorted(set(ours) - set(theirs))[:8]) or "none"
-    only_theirs = ", ".join(sorted(set(theirs) - set(ours))[:8]) or "none"
+    only_ours = first_of(sorted(set(ours) - set(theirs)), SHOWN) or "none"
+    only_theirs = first_of(sorted(set(theirs) - set(ours)), SHOWN) or "none"
     raise DataError(
         f"the classes differ: the model has {len(ours)}, the data {len(theirs)}; "
         f"only in the model: {only_ours}; only in the data: {only_theirs}.",

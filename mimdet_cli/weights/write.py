@@ -12,6 +12,7 @@ from backbones.key_maps.rename import KeyMap, Rule
 from heads.key_maps import HEADS
 from mimdet_cli.errors import ResourceError, WeightsError
 from mimdet_cli.files import replacing
+from mimdet_cli.words import first_of
 
 SHOWN = 8
 SECOND_RPN_CONV = "rpn.convs.1.weight"
@@ -41,7 +42,7 @@ def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[st
     nameless = [key for key, name in names.items() if name is None]
     if nameless:
         raise WeightsError(
-            f"{len(nameless)} tensors have no name in detectron2: {', '.join(nameless[:SHOWN])}.",
+            f"{len(nameless)} tensors have no name in detectron2: {first_of(nameless, SHOWN)}.",
             where=f"key map '{next(iter(found))}'",
             fix="use `--to safetensors`, which keeps our names.",
         )

@@ -144,3 +144,12 @@ def test_classes_that_differ_are_named(tmp_path):
         "the classes differ: the model has 1, the data 2; only in the model: none; "
         "only in the data: cow."
     )
+
+
+def test_of_many_classes_that_differ_the_first_are_named_and_the_rest_counted(tmp_path):
+    theirs = [Category(i, f"c{i:02}") for i in range(11)]
+    with pytest.raises(DataError) as caught:
+        match_classes([], theirs, tmp_path)
+    assert caught.value.what.endswith(
+        "only in the data: c00, c01, c02, c03, c04, c05, c06, c07 and 3 more."
+    )
