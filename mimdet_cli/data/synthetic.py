@@ -16,8 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mimdet_cli.data import rle
+from mimdet_cli.data.json_file import read_json
 from mimdet_cli.data.scenes import CLASSES, Scene, Thing, draw_crowd, draw_scene
-from mimdet_cli.errors import RecipeError, ResourceError
+from mimdet_cli.errors import DataError, RecipeError, ResourceError
+from mimdet_cli.files import write_text
 
 VERSION = 1
 CROWD_AT, EMPTY_AT = 1, 2
@@ -78,12 +80,12 @@ def _holds(folder: Path, info: dict[str, Any]) -> bool:
     try:
         for split in ("train", "val"):
             file = folder / "annotations" / f"instances_{split}.json"
-            document = json.loads(file.read_text(encoding="utf-8"))
+            document = read_json(file)
             names = {image["file_name"] for image in document["images"]}
             present = {path.name for path in (folder / split).iterdir()}
             if document["info"] != info or names != present:
                 return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, OSError, KeyError, TypeError):
         return False
     return True
 
@@ -92,7 +94,6 @@ def _write_split(
     root: Path, split: str, count: int, size: int, seed: list[int], info: dict[str, Any]
 ) -> None:
     (root / split).mkdir(parents=True)
-    (root / "annotations").mkdir(exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for i in range(count):
@@ -114,7 +115,7 @@ def _write_split(
         "categories": categories,
     }
     file = root / "annotations" / f"instances_{split}.json"
-    file.write_text(json.dumps(document), encoding="utf-8")
+    write_text(file, json.dumps(document))
 
 
 def _records(scene: Scene, before: int) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def open_checkpoint(
         )
     resolved = load_recipe(folder / RECIPE, overrides, data=data)
     resolved = complete(with_its_backbone(resolved, folder))
-    categories = [Category(**entry) for entry in json.loads((folder / CLASSES).read_text())]
+    categories = [Category(**entry) for entry in json.loads((folder / CLASSES).read_text("utf-8"))]
     return Checkpoint(folder, resolved.recipe, tuple(categories), read_manifest(folder)["step"])
 
 
@@ -103,7 +103,7 @@ def with_its_backbone(resolved: ResolvedRecipe, folder: Path) -> ResolvedRecipe:
     if not file.is_file():
         return resolved
     section = resolved.recipe.backbone
-    name = plugins.recorded(section.name, json.loads(file.read_text()), str(file))
+    name = plugins.recorded(section.name, json.loads(file.read_text("utf-8")), str(file))
     changed = {"backbone": section.model_copy(update={"name": name})}
     return replace(resolved, recipe=resolved.recipe.model_copy(update=changed))
 

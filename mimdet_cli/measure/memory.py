@@ -91,7 +91,7 @@ def meter(device: torch.device) -> Meter:
 
 def status_bytes(key: str, file: Path = STATUS) -> int:
     """A size that Linux tells in `file` as `KEY:  N kB`."""
-    for line in file.read_text().splitlines():
+    for line in file.read_text("utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == key:
             return 1024 * int(value.split()[0])

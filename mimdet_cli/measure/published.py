@@ -25,5 +25,5 @@ class Published:
 
 def published() -> dict[str, Published]:
     """Figures by the name of the shipped recipe."""
-    text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text()
+    text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text("utf-8")
     return {name: Published(**fields) for name, fields in yaml.safe_load(text).items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mimdet_cli import __version__, plugins
 from mimdet_cli.errors import RecipeError, ResourceError
+from mimdet_cli.files import write_text
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 FILES = {
@@ -43,8 +44,7 @@ def write_package(wanted: str, out: Path | None) -> Package:
     for path, template in FILES.items():
         file = folder / _filled(path, words)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_filled(_template(template), words), encoding="utf-8")
+            write_text(file, _filled(_template(template), words))
         except OSError as error:
             raise ResourceError(
                 f"the package cannot be written: {error.strerror}.",

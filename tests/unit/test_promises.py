@@ -33,6 +33,18 @@ def test_no_module_is_a_drawer():
     assert [f for f in python_files(*PACKAGES, "tests") if drawers & {*f.parts, f.stem}] == []
 
 
+def test_text_is_read_as_utf_8_and_written_whole():
+    """Plain writing is for other processes' files and for what `/proc` takes."""
+    texts = {str(f.relative_to(ROOT)): f.read_text() for f in python_files(*PACKAGES)}
+    assert [name for name, text in texts.items() if ".read_text()" in text] == []
+    assert {name for name, text in texts.items() if ".write_text(" in text} == {
+        "mimdet_cli/backbone_options.py",
+        "mimdet_cli/files.py",
+        "mimdet_cli/isolation.py",
+        "mimdet_cli/measure/memory.py",
+    }
+
+
 def undocumented(schema: dict[str, Any], name: str) -> Iterator[str]:
     models = {name: schema, **schema.get("$defs", {})}
     for model, node in models.items():

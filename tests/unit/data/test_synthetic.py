@@ -138,6 +138,19 @@ def test_the_same_set_is_left_as_it_is_and_nothing_else_is_overwritten(tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
+def test_the_same_set_is_known_by_what_its_files_say(tmp_path: Path) -> None:
+    made = tmp_path / "set"
+    write_demo(made, train=4, val=4)
+    file = made / "annotations" / "instances_val.json"
+    text = file.read_text()
+    file.write_text(text, encoding="utf-8-sig")
+    assert not write_demo(made, train=4, val=4)
+    for broken in (text[:-9], text.replace('"info"', '"about"')):
+        file.write_text(broken)
+        with pytest.raises(RecipeError, match="not empty and does not hold this demo set"):
+            write_demo(made, train=4, val=4)
+
+
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     assert write_demo(tmp_path / "set", train=4, val=4)
