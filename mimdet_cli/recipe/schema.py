@@ -8,6 +8,7 @@ What a field changes is marked in its annotation (`backbones.options.effects`): 
 changes training. A field that is added to a section is marked `COUNTED_UNLESS_DEFAULT`.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -195,14 +196,17 @@ class Optimizer(Section):
     @model_validator(mode="after")
     def _options_of_its_own(self) -> Self:
         for other, names in OPTIMIZER_OPTIONS.items():
-            fields = type(self).model_fields
-            given = [n for n in names if getattr(self, n) != fields[n].default]
+            defaults = {name: type(self).model_fields[name].default for name in names}
+            given = [name for name, value in defaults.items() if getattr(self, name) != value]
             if other != self.name and given:
                 keys = " and ".join(f"optimizer.{name}" for name in given)
-                verb = "belongs" if len(given) == 1 else "belong"
+                verb, them = ("belongs", "it") if len(given) == 1 else ("belong", "them")
+                sets = " and ".join(
+                    f"optimizer.{name} to {json.dumps(defaults[name])}" for name in given
+                )
                 raise ValueError(
                     f"{keys} {verb} to {other}, and optimizer.name is {self.name}; "
-                    f"leave {'it' if len(given) == 1 else 'them'} out"
+                    f"leave {them} out, or set {sets} where a base sets {them}"
                 )
         return self
 

@@ -83,6 +83,15 @@ def test_file_may_extend_a_shipped_recipe_by_name(here):
     assert resolved.recipe.train.batch == 16
 
 
+def test_options_that_a_base_sets_for_another_optimizer_are_undone_as_the_error_says(here):
+    write("base.yaml", "optimizer: {betas: [0.8, 0.9], eps: 1e-6}\n")
+    write("mine.yaml", "extends: base.yaml\noptimizer: {name: sgd}\n")
+    assert "set optimizer.betas to [0.9, 0.999] and optimizer.eps to 1e-08" in message("mine.yaml")
+    sgd = "extends: base.yaml\noptimizer: {name: sgd, betas: [0.9, 0.999], eps: 1e-08}\n"
+    write("mine.yaml", sgd)
+    assert load_recipe("mine.yaml").recipe.optimizer.name == "sgd"
+
+
 def test_number_in_exponent_form_is_a_number_without_a_point(here):
     write("mine.yaml", "train: {steps: 5}\noptimizer: {lr: 1e-4}\nbackbone: {norm_eps: 1E-6}\n")
     recipe = load_recipe("mine.yaml").recipe

@@ -36,16 +36,19 @@ def test_backbone_section_stays_open_for_the_options_of_any_backbone():
     [
         (
             {"name": "sgd", "eps": 1e-6},
-            "optimizer.eps belongs to adamw, and optimizer.name is sgd; leave it out",
+            "optimizer.eps belongs to adamw, and optimizer.name is sgd; leave it out, or set "
+            "optimizer.eps to 1e-08 where a base sets it",
         ),
         (
             {"name": "sgd", "betas": (0.8, 0.9), "eps": 1e-6, "momentum": 0.5},
             "optimizer.betas and optimizer.eps belong to adamw, and optimizer.name is sgd; "
-            "leave them out",
+            "leave them out, or set optimizer.betas to [0.9, 0.999] and optimizer.eps to 1e-08 "
+            "where a base sets them",
         ),
         (
             {"momentum": 0.95},
-            "optimizer.momentum belongs to sgd, and optimizer.name is adamw; leave it out",
+            "optimizer.momentum belongs to sgd, and optimizer.name is adamw; leave it out, or set "
+            "optimizer.momentum to 0.9 where a base sets it",
         ),
     ],
 )
