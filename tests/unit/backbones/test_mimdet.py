@@ -1,7 +1,6 @@
 """The MIMDet backbone: what it promises, what the encoder sees, how gaps are filled, its size."""
 
 import math
-from typing import Literal
 
 import pytest
 import torch
@@ -138,19 +137,6 @@ def test_a_sampler_may_choose_by_what_is_in_the_image():
 )
 def test_options_declare_the_shares_and_whether_they_are_drawn(options, declared):
     assert small(**options).options.token_sampling == TokenSampling(*declared)
-
-
-class MoreOptions(MIMDetOptions):
-    """Options with one more sampler, which is no regular pattern."""
-
-    sampling: Literal["random", "grid", "strongest"] = "strongest"
-
-
-def test_options_take_any_share_of_a_sampler_that_is_no_regular_pattern():
-    options = MoreOptions(train_ratio=0.4, eval_ratio=0.6)
-    assert options.token_sampling == TokenSampling(0.4, 0.6, True)
-    with pytest.raises(ValidationError, match=r"'backbone\.sampling' grid use one of"):
-        MoreOptions(train_ratio=0.4, sampling="grid")
 
 
 def test_a_forward_pass_leaves_no_trace_in_the_module():
