@@ -6,7 +6,7 @@ or an entry of a results file) or "document" (`Document`). Of an annotation in w
 entries finds something nothing more is asked.
 
 Purposes: "boxes" and "masks" are splits to train on and to score, with what is learned from;
-"scoring" is ground truth, of which all is accepted that pycocotools accepts; "results" are
+"scoring" is ground truth, of which all is accepted that pycocotools can score; "results" are
 predictions to be scored; "classes" reads the names of the classes alone.
 """
 
@@ -17,7 +17,7 @@ from typing import Final, Literal
 from mimdet_cli.data.coco_records import Annotation, Document, Entry, ImageRow, Kind, Types
 from mimdet_cli.data.findings import Rule
 from mimdet_cli.data.json_file import describe
-from mimdet_cli.data.segmentations import is_absent
+from mimdet_cli.data.segmentations import is_absent, unscorable
 
 Purpose = Literal["boxes", "masks", "scoring", "results", "classes"]
 
@@ -42,7 +42,7 @@ KEYS: Final[Mapping[Purpose, Mapping[Kind, Mapping[str, Types]]]] = {
     "classes": SPLIT_KEYS,
     "scoring": {
         "category": {"id": ANY_ID, "name": None},
-        "image": {"id": ANY_ID, "height": None, "width": None},
+        "image": {"id": ANY_ID, "height": WHOLE, "width": WHOLE},
         "annotation": {"image_id": ANY_ID, "category_id": ANY_ID, "bbox": None},
     },
     "results": {
@@ -131,6 +131,13 @@ def unreadable_mask(annotation: Annotation) -> Sequence[str]:
     if not annotation.unreadable:
         return ()
     return (f"{annotation.entry.name}: {annotation.unreadable}",)
+
+
+def unscorable_mask(annotation: Annotation) -> Sequence[str]:
+    """A segmentation that pycocotools cannot read."""
+    segmentation = annotation.entry.record.get("segmentation")
+    reason = "" if is_absent(segmentation) else unscorable(segmentation)
+    return (f"{annotation.entry.name}: {reason}",) if reason else ()
 
 
 def empty_mask(annotation: Annotation) -> Sequence[str]:
@@ -274,6 +281,14 @@ RULES: Final = (
         unreadable_mask,
         "Segmentations that cannot be read ({count}): {cases}.",
         "correct 'segmentation', or remove the records.",
+    ),
+    Rule(
+        "unscorable-segmentation",
+        "annotation",
+        frozenset({"scoring"}),
+        unscorable_mask,
+        "Segmentations that cannot be read ({count}): {cases}.",
+        "correct 'segmentation', or remove the key.",
     ),
     Rule(
         "empty-segmentation",

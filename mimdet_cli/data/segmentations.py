@@ -10,10 +10,12 @@ import numpy as np
 
 from mimdet_cli.data import rle
 from mimdet_cli.data.mask_shapes import BitPatch, Polygons, Shape, ring_area
+from mimdet_cli.words import counted
 
 POLYGONS, RUNS = b"P", b"R"
 NUMBERS = {int, float}
 """Types of a coordinate; a bool is none."""
+NEITHER = "it is neither polygons nor a run-length encoding"
 
 
 def pack(segmentation: object, height: int, width: int) -> tuple[bytes, float]:
@@ -22,7 +24,27 @@ def pack(segmentation: object, height: int, width: int) -> tuple[bytes, float]:
         return _pack_runs(segmentation, height, width)
     if isinstance(segmentation, list):
         return _pack_polygons(segmentation)
-    raise ValueError("it is neither polygons nor a run-length encoding")
+    raise ValueError(NEITHER)
+
+
+def unscorable(segmentation: object) -> str:
+    """Why pycocotools cannot read it, empty if it can; it tolerates more than `pack`.
+
+    Polygons of an odd count, short ones after the first, and run lengths of another size than the
+    image's are scored; run lengths that do not fill their own size would never come to an end.
+    """
+    if isinstance(segmentation, dict):
+        return _unscorable_runs(segmentation)
+    if not isinstance(segmentation, list):
+        return NEITHER
+    for polygon in segmentation:
+        if not isinstance(polygon, list) or not set(map(type, polygon)) <= NUMBERS:
+            return "a polygon is not a list of numbers"
+        if not all(map(math.isfinite, polygon)):
+            return "a polygon has a number that is not finite"
+    if segmentation and len(segmentation[0]) < 5:
+        return f"the first polygon has {counted(len(segmentation[0]), 'number')}, not 5 or more"
+    return ""
 
 
 def unpack(stored: bytes, height: int, width: int) -> Shape:
@@ -49,6 +71,17 @@ def _pack_runs(segmentation: dict[object, object], height: int, width: int) -> t
         raise ValueError(f"its size is {size}, the image's [{height}, {width}]")
     runs = rle.runs_of(segmentation.get("counts"), height, width)
     return RUNS + runs.astype(np.int32).tobytes(), float(rle.area_of(runs))
+
+
+def _unscorable_runs(segmentation: dict[object, object]) -> str:
+    size = segmentation.get("size")
+    if not isinstance(size, list) or [type(side) for side in size] != [int, int] or min(size) < 0:
+        return f"its size is {size}, not [height, width]"
+    try:
+        rle.runs_of(segmentation.get("counts"), *size)
+    except ValueError as error:
+        return str(error).replace("the image has", "its size has")
+    return ""
 
 
 def _pack_polygons(polygons: list[object]) -> tuple[bytes, float]:

@@ -4,6 +4,7 @@ import pytest
 
 from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.errors import DataError
+from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.rle import to_rle
 
@@ -152,6 +153,78 @@ def test_file_that_is_not_there_or_not_text_is_a_data_error(tmp_path):
         read_truth(tmp_path / "image.json")
     with pytest.raises(DataError, match="cannot be read"):
         read_truth(tmp_path)
+
+
+def truth_with(*segmentations, **image):
+    """The annotations with other segmentations, and other facts of their image."""
+    (whole,) = ANNOTATIONS["annotations"]
+    entries = [{**whole, "id": n, "segmentation": one} for n, one in enumerate(segmentations, 1)]
+    images = [{**ANNOTATIONS["images"][0], **image}]
+    return {**ANNOTATIONS, "images": images, "annotations": entries}
+
+
+def test_image_sizes_of_the_annotations_that_are_no_whole_numbers_are_refused_there(load):
+    with pytest.raises(DataError) as error:
+        load([GOOD], truth_with(SQUARE, height="8", width=10.0))
+    (one,) = error.value.each()
+    assert one.what == (
+        "Records with a value of the wrong type (2): image 1 has height '8', "
+        "image 1 has width 10.0."
+    )
+    assert one.where.endswith("truth.json")
+    assert one.fix == "correct the value."
+
+
+def test_segmentations_of_the_annotations_that_cannot_be_scored_are_refused(load):
+    wrong = [
+        "abc",
+        7,
+        [1, 2, 3, 4, 5, 6],
+        [[]],
+        [[2, 1, 6, 5]],
+        [[2, 1, 6, 1, 6, float("inf")]],
+        {"counts": [80]},
+        {"size": [8, 10]},
+        {"size": [8, 10], "counts": [10]},
+    ]
+    with pytest.raises(DataError) as error:
+        load([GOOD], truth_with(SQUARE, *wrong))
+    (one,) = error.value.each()
+    assert one.what == (
+        "Segmentations that cannot be read (9): "
+        "annotation 2: it is neither polygons nor a run-length encoding, "
+        "annotation 3: it is neither polygons nor a run-length encoding, "
+        "annotation 4: a polygon is not a list of numbers, "
+        "annotation 5: the first polygon has 0 numbers, not 5 or more, "
+        "annotation 6: the first polygon has 4 numbers, not 5 or more, "
+        "annotation 7: a polygon has a number that is not finite, "
+        "annotation 8: its size is None, not [height, width], "
+        "annotation 9: its counts are neither a text nor a list of whole numbers, "
+        "annotation 10: its runs cover 10 pixels, its size has 80."
+    )
+    assert one.where.endswith("truth.json")
+    assert one.fix == "correct 'segmentation', or remove the key."
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        None,
+        [],
+        [*SQUARE, [2, 1, 6, 1, 6, 5, 2]],
+        [*SQUARE, [2, 1, 6, 5]],
+        [*SQUARE, []],
+        RLE,
+        {"size": [8, 10], "counts": [80]},
+        {"size": [10, 8], "counts": [80]},
+    ],
+)
+def test_segmentations_that_pycocotools_tolerates_are_scored(load, form):
+    crowd = truth_with(SQUARE, form)
+    crowd["annotations"][1]["iscrowd"] = 1
+    loaded = load([GOOD], crowd)
+    found = score(crowd, loaded.entries, masks=loaded.masks).values["mask_ap"]
+    assert found == pytest.approx(100, abs=1e-9)  # a mean of 101 ones, rounded in float64
 
 
 def test_incomplete_annotations_are_all_listed(tmp_path):
