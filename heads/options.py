@@ -5,7 +5,7 @@ The docstring under a field is its help text, its line in the JSON schema and it
 
 from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from backbones.options.base import Count, Norm, Positive, Section, Share
 from backbones.options.effects import Effect, Identity
@@ -17,6 +17,8 @@ BoxLossName = Literal["l1", "giou"]
 
 class HeadOptions(Section):
     """The shared Mask R-CNN head: torchvision's modules with detectron2's or mmdet's rules."""
+
+    model_config = ConfigDict(title="Head")
 
     rpn_convs: Literal[1, 2] = 2
     """3x3 convolutions in the region proposal network before its two predictors."""

@@ -143,6 +143,15 @@ def test_check_names_an_unknown_backbone(mimdet):
     )
 
 
+def test_schema_titles_every_section_by_its_key(mimdet):
+    schema = json.loads(mimdet("recipe", "schema").out)
+    titles = {}
+    for key in ("head", "data", "init", "optimizer", "train"):
+        name = schema["properties"][key]["$ref"].removeprefix("#/$defs/")
+        titles[key] = schema["$defs"][name]["title"]
+    assert titles == {key: key.capitalize() for key in titles}
+
+
 def test_schema_is_json_and_takes_in_the_options_of_a_backbone(mimdet):
     plain = json.loads(mimdet("recipe", "schema").out)
     assert plain["$defs"]["Optimizer"]["properties"]["layer_decay"]["description"]
