@@ -232,7 +232,7 @@ def test_device_is_chosen_by_name():
 def test_device_that_cannot_be_used_is_explained(name, kind):
     with pytest.raises(kind) as caught:
         choose_device(name)
-    assert caught.value.where == "--device"
+    assert caught.value.where == "device"
     assert "\n" not in caught.value.what
 
 
