@@ -60,7 +60,7 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="Folder of predictions and pictures; RUN/eval/NAME if absent, such as "
-            "RUN/eval/last-ratio0.5-evals4.",
+            "RUN/eval/last-ratio0.5-evals4; -set-DIGEST in it tells other values of --set.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -61,8 +61,10 @@ def unpack(stored: bytes, height: int, width: int) -> Shape:
 
 
 def is_absent(segmentation: object) -> bool:
-    """Whether the annotation is a box only: no key, null, or an empty list or object."""
-    return segmentation is None or segmentation in ([], {})
+    """Whether the annotation is a box only: no key, null, nothing, or polygons without a number."""
+    if isinstance(segmentation, list):
+        return all(polygon == [] for polygon in segmentation)
+    return segmentation is None or segmentation == {}
 
 
 def _pack_runs(segmentation: dict[object, object], height: int, width: int) -> tuple[bytes, float]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mimdet_cli.data.segmentations import is_absent
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.metrics import ACCURACIES, HEADLINES, TASKS, Task
 
@@ -106,8 +107,8 @@ def score(
 
 def masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The annotations with a mask; a crowd region, which is no target, may lack one."""
-    kept = [entry for entry in truth if entry.get("segmentation")]
-    bare = [e for e in truth if not e.get("segmentation") and not e.get("iscrowd", 0)]
+    kept = [entry for entry in truth if not is_absent(entry.get("segmentation"))]
+    bare = [e for e in truth if is_absent(e.get("segmentation")) and not e.get("iscrowd", 0)]
     if bare:
         raise DataError(
             f"{len(bare)} of {len(truth)} annotations have no mask, the first has id "

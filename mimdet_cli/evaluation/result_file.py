@@ -9,6 +9,7 @@ from mimdet_cli.data.coco_reader import CocoReader
 from mimdet_cli.data.coco_records import ImageRow
 from mimdet_cli.data.json_file import describe, read_json
 from mimdet_cli.data.sample import Category
+from mimdet_cli.data.segmentations import is_absent
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.rle import to_rle
 
@@ -48,7 +49,9 @@ def load_results(path: Path, content: Mapping[str, Any]) -> ResultFile:
         for one in reader.annotations(good, images, categories)
     ]
     reader.findings.refuse({"file": path})
-    truth_has_masks = any(entry.get("segmentation") for entry in content["annotations"])
+    truth_has_masks = any(
+        not is_absent(entry.get("segmentation")) for entry in content["annotations"]
+    )
     return ResultFile(found, masks=truth_has_masks and "segmentation" in geometry)
 
 

@@ -175,17 +175,25 @@ def match_classes(model: Sequence[Category], split: Sequence[Category], file: Pa
     )
 
 
-def _changes(old: CompletedRecipe, new: CompletedRecipe) -> list[MimdetError]:
+def differing(old: CompletedRecipe, new: CompletedRecipe) -> dict[str, tuple[Any, Any]]:
+    """Both values of every key in which two recipes differ, unless it changes nothing."""
     before, after = (dict(flatten(one.model_dump(mode="json"))) for one in (old, new))
     free = keys_with(Effect.NOTHING, options=type(new.backbone.options))
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in free
+    }
+
+
+def _changes(old: CompletedRecipe, new: CompletedRecipe) -> list[MimdetError]:
     return [
         RecipeError(
-            f"'{key}' is {after.get(key)!r}, but the run was started with {before.get(key)!r}.",
+            f"'{key}' is {after!r}, but the run was started with {before!r}.",
             where="resume",
             fix="resume with the same recipe and overrides, or start a new run.",
         )
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and key not in free
+        for key, (before, after) in differing(old, new).items()
     ]
 
 

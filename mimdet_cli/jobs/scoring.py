@@ -1,5 +1,6 @@
 """Score a checkpoint on the val split, or anybody's results file: AP, predictions, pictures."""
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -21,8 +22,14 @@ from mimdet_cli.evaluation.result_file import load_results
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
 from mimdet_cli.files import make_folder, write_text
 from mimdet_cli.jobs.pictures import write_sheet
-from mimdet_cli.jobs.run_folder import match_classes, open_checkpoint
-from mimdet_cli.jobs.token_sampling import at_ratio, draws_for, eval_ratio, refuse_equal_evals
+from mimdet_cli.jobs.run_folder import differing, match_classes, open_checkpoint
+from mimdet_cli.jobs.token_sampling import (
+    at_ratio,
+    draws_for,
+    eval_ratio,
+    refuse_equal_evals,
+    sampling_of,
+)
 from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.overrides import Override
@@ -106,9 +113,10 @@ def score_run(
 
     `ratio` is the share of the tokens seen, the recipe's if None.
     Predictions and pictures go to `folder`, by default `RUN/eval/NAME`, where NAME tells the
-    checkpoint and what differs from the run's own evaluation, such as `last-ratio0.5-evals4`.
+    checkpoint and what differs from the run's own evaluation, such as `last-ratio0.5-evals4`;
+    of other keys it holds a digest of their values: `last-set-0f31c2d9`.
     """
-    own = eval_ratio(open_checkpoint(run, data=data).recipe)
+    own = open_checkpoint(run, data=data).recipe
     checkpoint = open_checkpoint(run, overrides, data)
     if ratio is not None:
         recipe = at_ratio(checkpoint.recipe, ratio, overrides=overrides)
@@ -117,7 +125,7 @@ def score_run(
     recipe = checkpoint.recipe
     refuse_equal_evals(recipe, evals)
     if folder is None:
-        folder = _named(checkpoint.eval_folder, eval_ratio(recipe), own, evals)
+        folder = _named(checkpoint.eval_folder, recipe, own, evals)
     split = read_split(recipe.data, "val", recipe.head.mask)
     match_classes(checkpoint.categories, split.categories, split.annotation_file)
     for note in split.notes:
@@ -188,11 +196,16 @@ def ap_lines(ap: ApReport) -> list[str]:
     return lines
 
 
-def _named(folder: Path, ratio: float | None, own: float | None, evals: int) -> Path:
+def _named(folder: Path, recipe: CompletedRecipe, own: CompletedRecipe, evals: int) -> Path:
     """`folder`, and what differs from the run's `own` evaluation at the end of its name."""
     name = folder.name
-    if ratio is not None and ratio != own:
-        name += f"-ratio{ratio:g}"
+    other = {key: value for key, (_, value) in differing(own, recipe).items()}
+    declared = sampling_of(recipe)
+    if declared is not None and other.pop(f"backbone.{declared.eval_option}", None) is not None:
+        name += f"-ratio{declared.eval_ratio:g}"
+    if other:
+        digest = hashlib.sha256(json.dumps(other, sort_keys=True).encode())
+        name += f"-set-{digest.hexdigest()[:8]}"
     if evals > 1:
         name += f"-evals{evals}"
     return folder.with_name(name)

@@ -1,7 +1,9 @@
 """`mimdet eval`: a run or a results file, never both; which checkpoint; what is written where."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -225,6 +227,26 @@ def test_merged_evaluations_have_a_folder_of_their_own_and_say_how_they_were_mad
     assert "2 evaluations of each image, 0.5 of the tokens\n" in mimdet(
         "eval", run, "--ratio", "0.5", "--evals", "2"
     ).out  # fmt: skip
+
+
+def test_evaluations_with_other_values_do_not_replace_the_run_s_own(mimdet, run):
+    def folder(*settings) -> str:
+        texts = [text for one in settings for text in ("--set", one)]
+        path = Path(as_json(mimdet("eval", run, *texts, "--json"))["folder"])
+        assert (path / "results.json").is_file()
+        return path.name
+
+    own = folder()
+    kept = (run / "eval" / own / "predictions.json").read_bytes()
+    small, crowded = folder("data.eval_short_side=32"), folder("head.detections=3")
+    both = folder("data.eval_short_side=32", "head.detections=3")
+    half = folder("backbone.eval_ratio=0.5", "seed=5")
+    assert len({own, small, crowded, both, half}) == 5
+    assert own == folder("data.workers=0") == "last"  # changes nothing
+    assert re.fullmatch(r"last-set-[0-9a-f]{8}", small)
+    assert re.fullmatch(r"last-ratio0\.5-set-[0-9a-f]{8}", half)
+    assert both == folder("head.detections=3", "data.eval_short_side=32")
+    assert (run / "eval" / own / "predictions.json").read_bytes() == kept
 
 
 def test_results_go_to_the_folder_that_is_named(mimdet, run, tmp_path):
