@@ -180,7 +180,6 @@ def test_segmentations_of_the_annotations_that_cannot_be_scored_are_refused(load
         "abc",
         7,
         [1, 2, 3, 4, 5, 6],
-        [[]],
         [[2, 1, 6, 5]],
         [[2, 1, 6, 1, 6, float("inf")]],
         {"counts": [80]},
@@ -191,16 +190,15 @@ def test_segmentations_of_the_annotations_that_cannot_be_scored_are_refused(load
         load([GOOD], truth_with(SQUARE, *wrong))
     (one,) = error.value.each()
     assert one.what == (
-        "Segmentations that cannot be read (9): "
+        "Segmentations that cannot be read (8): "
         "annotation 2: it is neither polygons nor a run-length encoding, "
         "annotation 3: it is neither polygons nor a run-length encoding, "
         "annotation 4: a polygon is not a list of numbers, "
-        "annotation 5: the first polygon has 0 numbers, not 5 or more, "
-        "annotation 6: the first polygon has 4 numbers, not 5 or more, "
-        "annotation 7: a polygon has a number that is not finite, "
-        "annotation 8: its size is None, not [height, width], "
-        "annotation 9: its counts are neither a text nor a list of whole numbers, "
-        "annotation 10: its runs cover 10 pixels, its size has 80."
+        "annotation 5: the first polygon has 4 numbers, not 5 or more, "
+        "annotation 6: a polygon has a number that is not finite, "
+        "annotation 7: its size is None, not [height, width], "
+        "annotation 8: its counts are neither a text nor a list of whole numbers, "
+        "annotation 9: its runs cover 10 pixels, its size has 80."
     )
     assert one.where.endswith("truth.json")
     assert one.fix == "correct 'segmentation', or remove the key."
@@ -211,6 +209,7 @@ def test_segmentations_of_the_annotations_that_cannot_be_scored_are_refused(load
     [
         None,
         [],
+        [[]],
         [*SQUARE, [2, 1, 6, 1, 6, 5, 2]],
         [*SQUARE, [2, 1, 6, 5]],
         [*SQUARE, []],
