@@ -1,80 +1,21 @@
-"""The command table, and the one place where an error becomes a message and an exit code."""
+"""Run one command: the one place where an error becomes a message and an exit code.
+
+The command table is imported inside, because a stranger's `heads` or `backbones` on the path has to
+be told of first.
+"""
 
 import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import typer
 
-from mimdet_cli import __version__, integrity, plugins
-from mimdet_cli.commands import (
-    ablate,
-    backbones,
-    convert,
-    data,
-    evaluate,
-    predict,
-    profile,
-    pull,
-    recipe,
-    train,
-    zoo,
-)
-from mimdet_cli.commands.options import MARKUP, examples
+from mimdet_cli import integrity, plugins
 from mimdet_cli.console import Console
 from mimdet_cli.errors import MimdetError, ResourceError
 
 INTERRUPTED = 130
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=MARKUP,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=examples(
-        "mimdet data demo shapes",
-        "mimdet train demo --data shapes --out runs/demo",
-        "mimdet eval runs/demo",
-        "mimdet predict runs/demo shapes/val --out drawn",
-    ),
-)
-app.command("train", epilog=train.EPILOG)(train.train)
-app.command("eval", epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.command("predict", epilog=predict.EPILOG)(predict.predict)
-app.command("pull", epilog=pull.EPILOG)(pull.pull)
-app.command("convert", epilog=convert.EPILOG)(convert.convert)
-app.command("profile", epilog=profile.EPILOG)(profile.profile)
-app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
-app.command("zoo", epilog=zoo.EPILOG)(zoo.zoo)
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(backbones.app, name="backbones")
-app.add_typer(data.app, name="data")
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        Console().result(f"mimdet {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def mimdet(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
-    ] = False,
-    traceback: Annotated[
-        bool,
-        typer.Option("--traceback", help="Show the Python traceback of an error (anywhere)."),
-    ] = False,
-    no_plugins: Annotated[
-        bool,
-        typer.Option("--no-plugins", help="Use mimdet's own backbones only (anywhere)."),
-    ] = False,
-) -> None:
-    """Fine-tune plain vision transformers for detection and instance segmentation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str], *, wants_traceback: bool) -> int:
     try:
         integrity.check()
+        from mimdet_cli.app import app
+
         code = app(words, prog_name="mimdet", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from mimdet_cli.main import app
+from mimdet_cli.app import app
 
 TEXTS = sorted((Path(__file__).parent / "help").glob("*.txt"))
 

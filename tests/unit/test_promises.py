@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from mimdet_cli import plugins
-from mimdet_cli.main import app
+from mimdet_cli.app import app
 from mimdet_cli.recipe.schema import Recipe
 
 ROOT = Path(__file__).parents[2]
