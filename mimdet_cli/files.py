@@ -43,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def make_folder(path: Path, what: str, *, fix: str = "give another folder with --out.") -> None:
+def make_folder(path: Path, what: str, *, fix: str = "give another folder.") -> None:
     """Make a folder, called `what` in the error, and those above it; it may be there already."""
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import torch
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector
 from mimdet_cli.data.transforms import EvalTransform
+from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.profiling import PHOTOGRAPH
 from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import count_macs
@@ -41,9 +42,15 @@ def count(recipe: CompletedRecipe, classes: int) -> Counts:
 
 
 def training_gmacs(recipe: CompletedRecipe, classes: int) -> float | None:
-    """10^9 multiply-accumulates of one training image of the mean size, forwards."""
+    """10^9 multiply-accumulates of one training image of the mean size, forwards.
+
+    None where the detector has to see values to run, or takes no such share in evaluation.
+    """
     declared = sampling_of(recipe)
-    seen = recipe if declared is None else at_ratio(recipe, declared.train_ratio)
+    try:
+        seen = recipe if declared is None else at_ratio(recipe, declared.train_ratio)
+    except RecipeError:
+        return None
     detector = _shapes(seen, classes)
     regions = recipe.head.roi_batch
     try:

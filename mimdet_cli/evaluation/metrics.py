@@ -106,31 +106,20 @@ def _coco(task: Task) -> tuple[Accuracy, ...]:
     96 x 96; recall with so many detections in an image.
     """
 
-    def one(
-        suffix: str,
-        label: str,
-        stat: int,
-        *,
-        headline: bool = False,
-        resampled: bool = False,
-        in_journal: bool = False,
-        in_line: bool = True,
-    ) -> Accuracy:
+    def one(suffix: str, label: str, stat: int, **marks: bool) -> Accuracy:
         key = f"{task}_{suffix}"
+        said = f"{task.capitalize()} {label} on COCO val2017."
         return Accuracy(
             key=key,
             label=label,
             spec=".1f",
+            unit="",
             axis="points",
-            paper=PaperFigure(
-                key, f"{task.capitalize()} {label} on COCO val2017.", ".1f", "", "points"
-            ),
+            scale=1,
+            paper=PaperFigure(key, said, ".1f", "", "points"),
             task=task,
             stat=stat,
-            headline=headline,
-            resampled=resampled,
-            in_journal=in_journal,
-            in_line=in_line,
+            **marks,
         )
 
     return (

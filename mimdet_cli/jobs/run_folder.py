@@ -133,7 +133,7 @@ def start(run: Path, recipe: CompletedRecipe, weights: Sequence[Mapping[str, Any
         raise ResourceError(
             f"the run folder cannot be written: {error.strerror}.",
             where=str(run),
-            fix="give another folder with --out.",
+            fix="give another folder.",
         ) from error
 
 

@@ -227,7 +227,7 @@ def test_output_folder_that_cannot_be_written_is_refused(mimdet, tiny, shapes, t
     assert outcome.err.splitlines()[-3:] == [
         "error: the run folder cannot be written: Not a directory.",
         f"  at:  {out}",
-        "  fix: give another folder with --out.",
+        "  fix: give another folder.",
     ]
 
 

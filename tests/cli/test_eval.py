@@ -262,7 +262,7 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
     assert outcome.err.endswith(
         "error: the folder of the results cannot be made: Not a directory.\n"
         f"  at:  {tmp_path / 'file' / 'x'}\n"
-        "  fix: give another folder with --out.\n"
+        "  fix: give another folder.\n"
     )
 
 

@@ -144,5 +144,5 @@ def test_output_folder_that_cannot_be_made_is_an_error(mimdet, trained, shapes, 
     assert outcome.err.splitlines()[-3:] == [
         "error: the output folder cannot be made: Not a directory.",
         f"  at:  {out}",
-        "  fix: give another folder with --out.",
+        "  fix: give another folder.",
     ]
