@@ -16,6 +16,7 @@ from mimdet_cli.commands import (
     pull,
     recipe,
     train,
+    weights,
     zoo,
 )
 from mimdet_cli.commands.options import MARKUP, examples
@@ -41,6 +42,7 @@ app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("profile", epilog=profile.EPILOG)(profile.profile)
 app.command("ablate", epilog=ablate.EPILOG)(ablate.ablate)
 app.command("zoo", epilog=zoo.EPILOG)(zoo.zoo)
+app.add_typer(weights.app, name="weights")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")

@@ -1,4 +1,4 @@
-"""`mimdet convert`: a released detector becomes a run, or a run becomes a file for others."""
+"""`mimdet convert`: turn a released detector into a run, or a run into a weights file."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,12 +38,12 @@ def convert(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Key layout of the released file; may be absent where the backbone reads one.",
+            help="Key layout of the released file; default: the only one that the backbone reads.",
         ),
     ] = None,
     classes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Names of the classes, one per line."),
+        typer.Option(metavar="FILE", help="Class names, one per line."),
     ] = None,
     annotations: Annotated[
         Path | None,
@@ -52,11 +52,11 @@ def convert(
     overrides: SetOption = None,
     to: Annotated[
         Literal["detectron2", "safetensors"] | None,
-        typer.Option("--to", help="Write the run's weights for others, under these names."),
+        typer.Option("--to", help="Write the run's weights under these names."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a released detector into a run, or a run into one weights file."""
+    """Turn a released detector into a run, or a run into a weights file."""
     given = {
         "--recipe": recipe,
         "--format": layout,
@@ -83,19 +83,18 @@ def convert(
 
 
 def _refuse_mixture(given: list[str], to: str | None) -> None:
-    """The options of one direction only."""
+    """The two directions have options of their own."""
     if to is not None and given:
         raise RecipeError(
-            f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not go with --to.",
-            fix="leave it out: a run brings its own recipe and classes.",
+            f"{given[0]} and --to cannot be combined.",
+            fix=f"omit {', '.join(given)}: a run has its own recipe and classes.",
         )
     if to is None and "--recipe" not in given:
         raise RecipeError(
-            "it is not said what the file is to become.",
-            fix="name the recipe of a released file with --recipe, or with --to what a run "
-            "becomes.",
+            "give --recipe or --to.",
+            fix="--recipe turns a released file into a run, --to turns a run into a file.",
         )
     if {"--classes", "--annotations"} <= set(given):
         raise RecipeError(
-            "--classes and --annotations both name the classes.", fix="give one of them."
+            "--classes and --annotations cannot be combined.", fix="give one of them."
         )

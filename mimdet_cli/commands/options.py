@@ -24,6 +24,13 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in shipped_names() if name.startswith(incomplete)]
 
 
+def complete_weights(incomplete: str) -> list[str]:
+    """Catalogued names that begin with what is typed."""
+    from mimdet_cli.weights.catalog import entries
+
+    return [name for name in entries() if name.startswith(incomplete)]
+
+
 RecipeArgument = Annotated[
     str,
     typer.Argument(
@@ -54,6 +61,41 @@ SetOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="D", help="cpu, cuda or cuda:N; the best there is if absent."),
+    typer.Option("--device", metavar="D", help="cpu, cuda or cuda:N; default: the best available."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Names from `mimdet weights ls`, or OWNER/REPOSITORY on the Hub.",
+        autocompletion=complete_weights,
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be fetched without fetching it.")
+]
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="DIR", help="Take them from a folder filled by `mimdet weights export`."
+    ),
+]
+AsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="NAME", help="Name for OWNER/REPOSITORY; default: the repository's."
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", metavar="F", help="Key layout of an uncatalogued file."),
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option("--file", metavar="FILE", help="Another file of the repository."),
+]
+RevisionOption = Annotated[
+    str | None,
+    typer.Option("--revision", metavar="REV", help="Another branch, tag or commit."),
+]

@@ -1,146 +1,147 @@
-"""`mimdet pull`: fetch, import and carry pre-trained weights."""
+"""`mimdet pull`: fetch pre-trained weights from the Hugging Face Hub, or from a folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from shlex import join
+from typing import Annotated, Any
 
 import typer
 
-from mimdet_cli.commands.options import JsonOption, examples
+from mimdet_cli.commands.options import (
+    AsOption,
+    DryRunOption,
+    FileOption,
+    FormatOption,
+    FromOption,
+    JsonOption,
+    NamesArgument,
+    RevisionOption,
+    examples,
+)
 from mimdet_cli.console import Console
 from mimdet_cli.errors import RecipeError
 
 EPILOG = examples(
-    "mimdet pull --list",
     "mimdet pull mae-base deit-base",
-    "mimdet pull --import mae_pretrain_vit_base_full.pth --as mae-base-full",
     "mimdet pull timm/convnext_small.fb_in1k --format timm --as convnext-small",
-    "mimdet pull mae-base --to usb; mimdet pull --from usb   (without network)",
+    "mimdet pull --from usb   (without network)",
 )
 
 
-def complete_weights(incomplete: str) -> list[str]:
-    """Catalogued names that begin with what is typed."""
-    from mimdet_cli.weights.catalog import entries
-
-    return [name for name in entries() if name.startswith(incomplete)]
-
-
 def pull(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Names of known weights, or OWNER/REPOSITORY on the Hub.",
-            autocompletion=complete_weights,
-        ),
-    ] = None,
+    names: NamesArgument = None,
+    dry_run: DryRunOption = False,
+    source: FromOption = None,
+    name: AsOption = None,
+    layout: FormatOption = None,
+    file: FileOption = None,
+    revision: RevisionOption = None,
+    as_json: JsonOption = False,
     listed: Annotated[
-        bool, typer.Option("--list", help="Show the known weights: size, licence, source, cached.")
+        bool, typer.Option("--list", hidden=True, help="Replaced by `mimdet weights ls`.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be fetched, and fetch nothing.")
-    ] = False,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="DIR", help="Also copy them there, for another machine."),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="DIR", help="Take them from a folder that --to filled."),
-    ] = None,
     imported: Annotated[
         Path | None,
-        typer.Option("--import", metavar="FILE", help="Take a .pth or .safetensors file as --as."),
+        typer.Option("--import", hidden=True, help="Replaced by `mimdet weights import`."),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--as", metavar="NAME", help="Name of an import, or of OWNER/REPOSITORY."),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option("--format", metavar="F", help="Key layout of a file that no name brings."),
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option("--file", metavar="FILE", help="Another file of the repository."),
-    ] = None,
-    revision: Annotated[
-        str | None,
-        typer.Option("--revision", metavar="REV", help="Another branch, tag or commit."),
+    to: Annotated[
+        Path | None, typer.Option("--to", hidden=True, help="Replaced by `mimdet weights export`.")
     ] = None,
     relock: Annotated[
-        bool, typer.Option("--relock", help="Forget what was recorded, and record what comes now.")
+        bool, typer.Option("--relock", hidden=True, help="Replaced by `mimdet weights relock`.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
-    """Fetch pre-trained weights from the Hugging Face Hub, or import a file.
+    """Fetch pre-trained weights from the Hugging Face Hub.
 
-    Commit and hash are recorded the first time and checked ever after.
+    The first pull records commit and SHA-256; later pulls must match.
     """
-    modes = {
-        "--list": listed,
-        "--import": imported is not None,
-        "--from": source is not None,
-        "--to": to is not None,
-        "--dry-run": dry_run,
-    }
+    wanted = names or []
     of_one = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
-    _refuse_combinations(names or [], modes, of_one, relock)
+    replaced = {"--list": listed, "--import": imported, "--to": to, "--relock": relock}
+    if any(replaced.values()):
+        raise _replaced(wanted, {**of_one, "--from": source}, replaced, dry_run, as_json)
+    refuse_combinations(wanted, of_one, source=source, dry_run=dry_run, verb="pull")
 
-    from mimdet_cli.weights.asking import Choice
-    from mimdet_cli.weights.carry import carry_in, carry_out
-    from mimdet_cli.weights.listing import HEADER, disputes, listing, rows
-    from mimdet_cli.weights.pull import import_file
+    from mimdet_cli.weights.offline import take_from
+    from mimdet_cli.weights.pull import PullOptions
     from mimdet_cli.weights.pull import pull as pull_all
 
     console = Console()
-    if listed:
-        records = listing()
-        if as_json:
-            console.result(json.dumps(records, indent=2, ensure_ascii=False))
-        else:
-            console.table(HEADER, rows(records))
-            for line in disputes(records):
-                console.say(line)
-        return
-    choice = Choice(file, revision, layout, name, relock)
-    if imported is not None:
-        done = [import_file(imported.expanduser(), str(name), choice, console)]
-    elif source is not None:
-        done = carry_in(names or [], source.expanduser(), relock, console)
+    if source is not None:
+        done = take_from(source.expanduser(), wanted, console, relock=False)
     else:
-        done = pull_all(names or [], choice, dry_run=dry_run, progress=console)
-    if to is not None:
-        carry_out([one.name for one in done], to.expanduser())
-        console.say(f"copied to {to}; on the other machine `mimdet pull --from DIR`")
-    if as_json:
-        console.result(json.dumps([one.to_json() for one in done], indent=2, ensure_ascii=False))
-    else:
-        console.result([one.line() for one in done])
+        options = PullOptions(file, revision, layout, name)
+        done = pull_all(wanted, options, dry_run=dry_run, progress=console)
+    show([result.to_json() for result in done], [result.line() for result in done], as_json)
 
 
-def _refuse_combinations(
-    names: list[str], modes: dict[str, bool], of_one: dict[str, str | None], relock: bool
+def show(records: list[dict[str, Any]], lines: list[str], as_json: bool) -> None:
+    """Print results as JSON, or a line each."""
+    text = json.dumps(records, indent=2, ensure_ascii=False) if as_json else lines
+    Console().result(text)
+
+
+def refuse_combinations(
+    names: Sequence[str],
+    of_one: dict[str, str | None],
+    *,
+    source: Path | None,
+    dry_run: bool,
+    verb: str,
 ) -> None:
-    """Options that would be ignored are errors."""
-    chosen = [key for key, on in modes.items() if on]
-    given = [key for key, value in of_one.items() if value is not None]
-    importing = modes["--import"]
+    """Options that would be ignored are errors; `of_one` are those of one name on the Hub."""
+    given = [option for option, value in of_one.items() if value is not None]
     wrong = None
-    if len(chosen) > 1:
-        wrong = f"{chosen[0]} and {chosen[1]} exclude each other."
-    elif not names and not (modes["--list"] or importing or modes["--from"]):
-        wrong = "nothing is named."
-    elif names and (modes["--list"] or importing):
-        wrong = f"{chosen[0]} takes no NAME."
-    elif importing and ("--as" not in given or {"--file", "--revision"} & set(given)):
-        wrong = "--import goes with --as NAME, and without --file and --revision."
-    elif given and not importing and (len(names) != 1 or modes["--from"]):
-        wrong = f"{given[0]} goes with one NAME of the Hub, or with --import."
-    elif relock and modes["--list"]:
-        wrong = "--relock does not go with --list."
-    elif "--as" in given and names and "/" not in names[0]:
-        wrong = "--as goes with OWNER/REPOSITORY or --import."
+    if not names and source is None:
+        wrong = "give at least one NAME."
+    elif source is not None and dry_run:
+        wrong = "--from and --dry-run cannot be combined."
+    elif source is not None and given:
+        wrong = f"--from and {given[0]} cannot be combined."
+    elif given and len(names) != 1:
+        wrong = f"{given[0]} requires exactly one NAME."
+    elif "--as" in given and "/" not in names[0]:
+        wrong = "--as requires OWNER/REPOSITORY."
     if wrong:
-        raise RecipeError(wrong, fix="see `mimdet pull --help`; --list shows the names.")
+        fix = f"see `mimdet {verb} --help`; `mimdet weights ls` lists the names."
+        raise RecipeError(wrong, fix=fix)
+
+
+def _replaced(
+    names: Sequence[str],
+    values: dict[str, str | Path | None],
+    old: dict[str, bool | Path | None],
+    dry_run: bool,
+    as_json: bool,
+) -> RecipeError:
+    """The error that gives the whole command line for an old option."""
+    option = next(option for option, value in old.items() if value)
+    commands = [_equivalent(names, values, old)]
+    if dry_run and not old["--list"] and not old["--import"]:
+        commands[0].append("--dry-run")
+    if old["--to"]:
+        stored = [values["--as"] or name.rpartition("/")[2] for name in names] or ["NAME"]
+        commands.append(["weights", "export", *map(str, stored), "--to", str(old["--to"])])
+    json_option = ["--json"] if as_json else []
+    told = ", then ".join(f"`{join(['mimdet', *words, *json_option])}`" for words in commands)
+    return RecipeError(f"{option} is not an option of `mimdet pull`.", fix=f"run {told}.")
+
+
+def _equivalent(
+    names: Sequence[str], values: dict[str, str | Path | None], old: dict[str, bool | Path | None]
+) -> list[str]:
+    if old["--list"]:
+        return ["weights", "ls"]
+    kept = {option: str(value) for option, value in values.items() if value is not None}
+    if old["--import"]:
+        name = kept.pop("--as", "NAME")
+        words = [name, "--import", str(old["--import"])]
+        if not old["--relock"]:
+            words = [str(old["--import"]), "--as", name]
+        kept = {option: value for option, value in kept.items() if option == "--format"}
+        command = ["weights", "relock" if old["--relock"] else "import", *words]
+    else:
+        command = ["weights", "relock"] if old["--relock"] else ["pull"]
+        command += names
+    return [*command, *(word for pair in kept.items() for word in pair)]

@@ -28,14 +28,14 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 
 
-def save_step(run: Path, state: TrainState, texts: Mapping[str, str], *, keep: int) -> Path:
+def save_step(run: Path, state: TrainState, sidecar_files: Mapping[str, str], *, keep: int) -> Path:
     """Write `run/step-N` and `run/last`, then remove all but the newest `keep` steps.
 
-    `texts` are small files by name that make a checkpoint readable on its own.
+    `sidecar_files` are text files by name that make a checkpoint readable on its own.
     """
     folder = run / f"step-{state.step}"
     with whole_folder(folder) as partial:
-        _write_model(partial, state, texts)
+        _write_model(partial, state, sidecar_files)
         kept = collect(state.model, state.optimizer)
         save_file(dict(kept.tensors), partial / OPTIMIZER)
         manifest = {
@@ -45,7 +45,7 @@ def save_step(run: Path, state: TrainState, texts: Mapping[str, str], *, keep: i
         }
         _seal(partial, manifest)
     with whole_folder(run / "last") as partial:
-        for name in (MODEL, *texts):
+        for name in (MODEL, *sidecar_files):
             link_or_copy(folder / name, partial / name)
         _seal(partial, {"step": state.step})
     for old in steps(run)[:-keep]:
@@ -54,11 +54,11 @@ def save_step(run: Path, state: TrainState, texts: Mapping[str, str], *, keep: i
 
 
 def save_weights(
-    folder: Path, state: TrainState, texts: Mapping[str, str], facts: Mapping[str, Any]
+    folder: Path, state: TrainState, sidecar_files: Mapping[str, str], facts: Mapping[str, Any]
 ) -> None:
     """Write the model without its optimizer (`best/`); `facts` go into the manifest."""
     with whole_folder(folder) as partial:
-        _write_model(partial, state, texts)
+        _write_model(partial, state, sidecar_files)
         _seal(partial, {"step": state.step, **facts})
 
 
@@ -108,10 +108,10 @@ def restore(state: TrainState, folder: Path) -> None:
     state.step = manifest["step"]
 
 
-def _write_model(folder: Path, state: TrainState, texts: Mapping[str, str]) -> None:
+def _write_model(folder: Path, state: TrainState, sidecar_files: Mapping[str, str]) -> None:
     model = {key: tensor.contiguous() for key, tensor in state.model.state_dict().items()}
     save_file(model, folder / MODEL)
-    for name, text in texts.items():
+    for name, text in sidecar_files.items():
         write_text(folder / name, text)
 
 

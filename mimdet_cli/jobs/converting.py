@@ -1,4 +1,4 @@
-"""A released detector becomes a run that `eval`, `predict` and fine-tuning accept."""
+"""Turn a released detector into a run that `eval`, `predict` and fine-tuning accept."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from mimdet_cli.engine.checkpoint import save_weights
 from mimdet_cli.errors import RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import sha256, whole_folder, write_text
 from mimdet_cli.jobs.class_names import COCO, name_classes
-from mimdet_cli.jobs.conversion_card import Conversion, write_conversion_card
-from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, start, texts
+from mimdet_cli.jobs.readme import Conversion, write_conversion_readme
+from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, sidecar_files, start
 from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A released file: its key layout, and where the names of its classes are, if anywhere."""
+    """A released file: its key layout, and the files that name its classes, if any."""
 
     file: Path
     layout: str | None = None
@@ -50,22 +50,22 @@ class ConversionReport:
     conversion: Conversion
 
     def to_json(self) -> dict[str, Any]:
-        """The report; `share` is that of the model's parameters which the file filled."""
-        one = self.conversion
+        """The report; `share` is the share of the model's parameters that the file filled."""
+        conversion = self.conversion
         return {
             "run": str(self.run),
-            "file": one.file,
-            "sha256": one.sha256,
-            "format": one.layout,
-            "classes": len(one.categories),
-            "class_names": one.named,
-            "tensors": len(one.report.loaded),
-            "parameters": one.report.loaded_parameters,
-            "share": one.report.share,
+            "file": conversion.file,
+            "sha256": conversion.sha256,
+            "format": conversion.layout,
+            "classes": len(conversion.categories),
+            "class_names": conversion.named,
+            "tensors": len(conversion.report.loaded),
+            "parameters": conversion.report.loaded_parameters,
+            "share": conversion.report.share,
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """Lines for the terminal."""
         return [
             f"{self.conversion.file}: {len(self.conversion.report.loaded)} tensors, "
             f"{self.conversion.report.loaded_parameters:,} parameters",
@@ -87,7 +87,7 @@ def convert(
     tensors = read_tensors(released.file, key_map.unwrap)
     number = _classes_of(tensors, key_map, released.file)
     categories, named = name_classes(number, released.names, released.annotations)
-    if number != COCO:  # the second building is spared for the releases that are COCO's
+    if number != COCO:  # releases trained on COCO are built once
         detector = build_detector(recipe, number)
     report = load_weights(detector, key_map, released.file, layout, recipe.init.allow_missing)
     digest = sha256(released.file)
@@ -104,32 +104,34 @@ def convert(
 
 
 def refuse_used(out: Path) -> None:
-    """The run folder may not hold anything yet, and must be possible."""
+    """The run folder must be empty or absent, and its parent must be writable."""
     if out.exists() and not out.is_dir():
-        raise RecipeError("the run folder is a file.", where=str(out), fix="give another --out.")
+        raise RecipeError("the run folder is a file.", where=str(out), fix="choose another --out.")
     if out.is_dir() and any(out.iterdir()):
-        raise RecipeError("the run folder is not empty.", where=str(out), fix="give another --out.")
+        raise RecipeError(
+            "the run folder is not empty.", where=str(out), fix="choose another --out."
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(
-            f"the run folder cannot be made: {error.strerror}.",
+            f"the run folder cannot be created: {error.strerror}.",
             where=str(out),
-            fix="give another --out.",
+            fix="choose another --out.",
         ) from error
 
 
 def refuse_bare_pickle(file: Path) -> None:
-    """Detectron2's `.pkl` files are pickled arrays, which only Python's unsafe reader opens."""
+    """Detectron2's `.pkl` files are pickled arrays, which only an unsafe reader opens."""
     if not file.is_file():
         raise WeightsError(f"{file} does not exist.", where=str(file), fix="correct the path.")
     if file.suffix != ".pkl":
         return
     name = f"{file.stem}.safetensors"
     raise WeightsError(
-        "a .pkl file is a bare pickle: opening it can run code, so mimdet does not.",
+        "a .pkl file is a bare pickle: opening it can run code, so mimdet refuses it.",
         where=str(file),
-        fix="if you trust whom it is from, unpack it once yourself and convert the result: "
+        fix="if you trust its source, unpack it yourself and convert the result: "
         'python -c "import pickle, sys, numpy, safetensors.numpy as s; '
         "m = pickle.load(open(sys.argv[1], 'rb'))['model']; "
         's.save_file({k: numpy.ascontiguousarray(v) for k, v in m.items()}, sys.argv[2])" '
@@ -140,14 +142,14 @@ def refuse_bare_pickle(file: Path) -> None:
 def _layout(
     maps: Mapping[str, KeyMap], named: str | None, backbone: str, progress: Progress
 ) -> str:
-    """The format of the file: as named, or the only one that holds this backbone's detectors."""
+    """The format of the file: as given, or the only one for detectors with this backbone."""
     whole = list(whole_detector_maps(maps))
     if named in whole:
         return str(named)
     known = ", ".join(whole) or "none"
     if named is not None:
         alone = named in maps
-        what = "are of a backbone alone" if alone else f"are not known to '{backbone}'"
+        what = "hold a backbone alone" if alone else f"cannot be read by '{backbone}'"
         raise RecipeError(
             f"'{named}' files {what}.",
             where="--format",
@@ -155,34 +157,34 @@ def _layout(
             + (f" To train from the file: `--set init.format={named}`." if alone else ""),
         )
     if len(whole) == 1:
-        progress.say(f"format: {whole[0]}, the only one of whole detectors that '{backbone}' reads")
+        progress.say(f"format: {whole[0]}, the only whole-detector format that '{backbone}' reads")
         return whole[0]
     raise RecipeError(
         f"the backbone '{backbone}', with this recipe's options, reads "
         + ("several formats of whole detectors." if whole else "no format of whole detectors."),
         where="--recipe",
-        fix=f"name one with --format: {known}." if whole else "choose the recipe of the release.",
+        fix=f"choose one with --format: {known}." if whole else "use the recipe of the release.",
     )
 
 
 def _classes_of(tensors: Mapping[str, Tensor], key_map: KeyMap, file: Path) -> int:
-    """The number of classes, by the rows of the class scores; the last is the background's."""
+    """The number of classes: the rows of the class scores without the background's."""
     head = rename(tensors, KeyMap(HEADS[key_map.head or ""])).kept
     for key, tensor in head.items():
         if re.fullmatch(PREDICTOR, key) and tensor.ndim == 2 and len(tensor) >= 2:
             return len(tensor) - 1
     raise WeightsError(
-        f"the file has no class scores of a detector in {key_map.head}'s layout.",
+        f"the file has no class scores in {key_map.head}'s layout.",
         where=str(file),
-        fix="is it the file of a whole detector? Weights of a backbone alone are named by "
-        "`init.weights` in training.",
+        fix="use the file of a whole detector; to train from a backbone's weights, set "
+        "`init.weights`.",
     )
 
 
 def _notes(
     tensors: Mapping[str, Tensor], recipe: CompletedRecipe, number: int, named: str
 ) -> list[str]:
-    """What the classes are, and where the file's pixel statistics are not the recipe's."""
+    """The classes, and where the file's pixel statistics differ from the recipe's."""
     notes = [f"classes: {number}, {named}"]
     for key in ("pixel_mean", "pixel_std"):
         ours = torch.tensor(getattr(recipe.data, key))
@@ -199,18 +201,18 @@ def _notes(
 
 
 def _write(out: Path, recipe: CompletedRecipe, detector: MaskRCNN, conversion: Conversion) -> None:
-    """The run folder, whole or not at all."""
+    """Write the run folder, whole or not at all."""
     origin = {"file": conversion.file, "sha256": conversion.sha256, "format": conversion.layout}
     record = _record(conversion.report, conversion.sha256, conversion.notes)
     with whole_folder(out) as run:
         start(run, recipe, [record])
-        files = texts(recipe, conversion.categories)
+        files = sidecar_files(recipe, conversion.categories)
         save_weights(
             run / "last", build_state(recipe, detector, CPU), files, {"converted_from": origin}
         )
         write_text(run / METRICS, "")
         write_text(run / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
-        write_conversion_card(run, recipe, conversion)
+        write_conversion_readme(run, recipe, conversion)
 
 
 def _record(report: LoadReport, digest: str, notes: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run's weights in one file for other programs: safetensors, in our names or detectron2's."""
+"""Write a run's weights for other programs: one safetensors file, our names or detectron2's."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from mimdet_cli import __version__
 from mimdet_cli.engine.checkpoint import MODEL
 from mimdet_cli.errors import RecipeError
-from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint, texts
+from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint, sidecar_files
 from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.weights.write import detectron2_names, write_safetensors
 
@@ -40,7 +40,7 @@ class ExportReport:
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """Lines for the terminal."""
         names = "detectron2's" if self.to == "detectron2" else "mimdet's"
         return [
             f"wrote {self.file}: {self.tensors} tensors under {names} names, "
@@ -49,7 +49,7 @@ class ExportReport:
         ]
 
     def _load(self) -> str:
-        """One line of Python that fills a model; it returns what is missing or unexpected."""
+        """One line of Python that fills a model."""
         load = f'safetensors.torch.load_file("{self.file}")'
         if self.to == "detectron2":
             return f"print(model.load_state_dict({load}, strict=False))"
@@ -67,7 +67,7 @@ def export(run: Path, *, to: Target, out: Path, progress: Progress = QUIET) -> E
         if checkpoint.recipe.head.rules != "detectron2":
             progress.warn(
                 f"the model follows {checkpoint.recipe.head.rules}'s rules (head.rules); "
-                "detectron2's limit boxes otherwise, so that detections may differ."
+                "detectron2 limits boxes differently, so detections may differ."
             )
         names = detectron2_names(tensors, detector.backbone.key_maps)
         tensors = {names[key]: tensor for key, tensor in tensors.items()}
@@ -76,14 +76,14 @@ def export(run: Path, *, to: Target, out: Path, progress: Progress = QUIET) -> E
 
 
 def _metadata(checkpoint: Checkpoint, to: Target) -> dict[str, str]:
-    """The header: what a reader of the file alone must know; all values are text."""
+    """The header, which makes the file readable on its own; all values are text."""
     manifest = {"step": checkpoint.step, "file": f"{checkpoint.folder.name}/{MODEL}"}
     return {
         "format": "pt",
         "names": to if to == "detectron2" else "mimdet",
         "mimdet": __version__,
         "checkpoint": json.dumps(manifest),
-        **texts(checkpoint.recipe, checkpoint.categories),
+        **sidecar_files(checkpoint.recipe, checkpoint.categories),
     }
 
 
@@ -92,9 +92,9 @@ def _refuse_name(out: Path) -> None:
         raise RecipeError(
             f"'{out.name}' does not end in {SUFFIX}; pickles are not written.",
             where="--out",
-            fix=f"give for example --out {out.with_suffix(SUFFIX)}.",
+            fix=f"for example --out {out.with_suffix(SUFFIX)}.",
         )
     if out.exists():
         raise RecipeError(
-            "the file is there already.", where=str(out), fix="remove it, or give another --out."
+            "the file already exists.", where=str(out), fix="remove it, or choose another --out."
         )

@@ -10,13 +10,13 @@ from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
 from mimdet_cli.progress import Progress
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.weights.load import load_weights
-from mimdet_cli.weights.locate import Source, locate, pixel_warnings
+from mimdet_cli.weights.locate import LocatedWeights, locate, pixel_warnings
 
 
 def initialise(
     detector: MaskRCNN, recipe: CompletedRecipe, categories: Sequence[Category], progress: Progress
 ) -> list[dict[str, Any]]:
-    """Load the recipe's weights; the record of what became of each file."""
+    """Load the recipe's weights; a record of how each file was used."""
     checkpoint = find_checkpoint(recipe.init)
     if checkpoint is not None:
         return [take_over(detector, checkpoint, recipe, categories, progress)]
@@ -29,7 +29,7 @@ def initialise(
 
 
 def _load(
-    detector: MaskRCNN, source: Source, recipe: CompletedRecipe, progress: Progress
+    detector: MaskRCNN, source: LocatedWeights, recipe: CompletedRecipe, progress: Progress
 ) -> dict[str, Any]:
     maps = detector.backbone.key_maps
     if source.format not in maps:

@@ -108,8 +108,8 @@ def with_its_backbone(resolved: ResolvedRecipe, folder: Path) -> ResolvedRecipe:
     return replace(resolved, recipe=resolved.recipe.model_copy(update=changed))
 
 
-def texts(recipe: CompletedRecipe, categories: Sequence[Category]) -> dict[str, str]:
-    """The small files that let a checkpoint stand alone."""
+def sidecar_files(recipe: CompletedRecipe, categories: Sequence[Category]) -> dict[str, str]:
+    """The text files beside the tensors that make a checkpoint readable on its own."""
     classes = [{"id": category.id, "name": category.name} for category in categories]
     files = {RECIPE: dump(recipe), CLASSES: json.dumps(classes, indent=1) + "\n"}
     return files | plugin_text(recipe)

@@ -29,16 +29,16 @@ from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.files import write_text
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
-from mimdet_cli.jobs.card import write_run_card
 from mimdet_cli.jobs.fine_tuning import find_checkpoint
 from mimdet_cli.jobs.initialising import initialise
+from mimdet_cli.jobs.readme import summarise, write_run_readme
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
     METRICS,
     match_classes,
     newest_step,
+    sidecar_files,
     start,
-    texts,
     with_its_backbone,
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
@@ -133,7 +133,7 @@ def train(
     training_curves(journal.read(), out / "curves.png")
     if scored is not None and splits.val is not None:
         save_scored(scored, splits.val, out / "eval" / "last")
-    write_run_card(out, recipe, splits.train, scored, state.step, elapsed)
+    write_run_readme(out, summarise(out, recipe, splits.train, scored, state.step, elapsed))
     return TrainingReport(out, state.step, elapsed, scored)
 
 
@@ -148,7 +148,7 @@ def _fit(
     progress: Progress,
 ) -> Scored | None:
     """Train to the end; the AP of the last step, if it was evaluated there."""
-    files = texts(recipe, splits.train.categories)
+    files = sidecar_files(recipe, splits.train.categories)
     found: list[Scored] = []
 
     def save(state: TrainState, _: Timed) -> None:

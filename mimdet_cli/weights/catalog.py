@@ -18,7 +18,7 @@ Pixel = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """One checkpoint; the fields are those of `catalog.yaml`, where they are explained."""
 
     about: str
@@ -39,7 +39,7 @@ class Entry:
     holds: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @classmethod
-    def from_data(cls, fields: Mapping[str, Any]) -> "Entry":
+    def from_data(cls, fields: Mapping[str, Any]) -> "CatalogEntry":
         """An entry as YAML or JSON gives it, where sequences are lists."""
         plain: dict[str, Any] = dict(fields)
         for key in ("pixel_mean", "pixel_std"):
@@ -47,15 +47,15 @@ class Entry:
         return cls(**plain)
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, CatalogEntry]:
     """Every catalogued checkpoint by name."""
     text = resources.files("mimdet_cli.weights").joinpath("catalog.yaml").read_text("utf-8")
     known = yaml.safe_load(text)
-    return {name: Entry.from_data({**IMAGENET, **fields}) for name, fields in known.items()}
+    return {name: CatalogEntry.from_data({**IMAGENET, **fields}) for name, fields in known.items()}
 
 
-def folder() -> Path:
-    """Where the lock file and imported weights are.
+def weights_folder() -> Path:
+    """The folder of the lock file and imported weights.
 
     `MIMDET_WEIGHTS`, or `mimdet/weights` in the user cache.
     """

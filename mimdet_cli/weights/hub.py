@@ -1,8 +1,8 @@
 """Files of the Hugging Face Hub, through `huggingface_hub` and its shared cache.
 
-The client brings what a download needs: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE, time
-limits, retries of 429 and 5xx, going on after a cut within one call, a lock per file, and names
-that appear only when a file is whole. What it does not do, the hash, is done here.
+The client brings what a download needs: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE,
+timeouts, retries of 429 and 5xx, resuming within one call, a lock per file, and names that appear
+only when a file is whole. What it lacks, checking the hash, is done here.
 """
 
 import logging
@@ -17,26 +17,15 @@ from typing import Any, NoReturn
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
 from mimdet_cli.progress import Counter, Progress
-from mimdet_cli.weights.hub_errors import explained
+from mimdet_cli.weights.fetch_errors import HubFile, explained
 
 SHA256_DIGITS = 64
 MEGA = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file of a repository at a branch or commit; `command` pulls it under `name`."""
-
-    name: str
-    repo: str
-    file: str
-    revision: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
 class Offer:
-    """What the Hub, or offline the cache, has for a wanted file."""
+    """What the Hub, or offline the cache, has of a file."""
 
     commit: str
     bytes: int
@@ -53,7 +42,7 @@ class Fetched:
     fresh: bool
 
 
-def offer(wanted: Wanted) -> Offer:
+def offer(wanted: HubFile) -> Offer:
     """Commit and size of the file, without fetching it."""
     from huggingface_hub import hf_hub_download
 
@@ -62,9 +51,9 @@ def offer(wanted: Wanted) -> Offer:
         return Offer(found.commit_hash, found.file_size or 0, found.is_cached)
 
 
-def fetch(wanted: Wanted, progress: Progress) -> Fetched:
+def fetch(wanted: HubFile, progress: Progress) -> Fetched:
     """The file, from the cache or the Hub, checked against the hash that the Hub states."""
-    with _told(progress):
+    with _logged_to(progress):
         found = offer(wanted)
         path = _download(wanted, found, progress, force=False)
         fetched = _hashed(path, found)
@@ -74,16 +63,16 @@ def fetch(wanted: Wanted, progress: Progress) -> Fetched:
     return fetched or _refuse(wanted, path)
 
 
-def refetch(wanted: Wanted, progress: Progress) -> Fetched:
+def refetch(wanted: HubFile, progress: Progress) -> Fetched:
     """The file from the Hub, in the place of the one in the cache."""
-    with _told(progress):
+    with _logged_to(progress):
         found = replace(offer(wanted), cached=False)
         path = _download(wanted, found, progress, force=True)
     return _hashed(path, found) or _refuse(wanted, path)
 
 
-def licence(wanted: Wanted) -> str:
-    """What the repository's card says of its licence."""
+def licence(wanted: HubFile) -> str:
+    """The licence that the repository's card states."""
     from huggingface_hub import HfApi
 
     if offline():
@@ -91,14 +80,14 @@ def licence(wanted: Wanted) -> str:
     try:
         with explained(wanted):
             card = HfApi().model_info(wanted.repo, revision=wanted.revision, timeout=10).card_data
-    except WeightsError:  # the weights are here; a mirror need not have cards
+    except WeightsError:  # the weights are here; a mirror may have no cards
         return "not known"
     tag = card.get("license") if card else None
     return f"Hub says {tag}" if tag else "not stated on the Hub"
 
 
 def cached(repo: str, file: str, commit: str) -> Path | None:
-    """Where the shared cache has the file; None if it has not."""
+    """The file in the shared cache, if it is there."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(repo, file, revision=commit)
@@ -113,13 +102,13 @@ def offline() -> bool:
 
 
 def discard(path: Path) -> None:
-    """Take a file that is not what it should be out of the shared cache."""
-    with suppress(OSError):  # of a cache that is only read; no record will accept the file
+    """Remove a wrong file from the shared cache."""
+    with suppress(OSError):  # a read-only cache; no record will accept the file
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
-def _download(wanted: Wanted, found: Offer, progress: Progress, *, force: bool) -> Path:
+def _download(wanted: HubFile, found: Offer, progress: Progress, *, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     with explained(wanted):
@@ -153,13 +142,13 @@ def _hashed(path: Path, found: Offer) -> Fetched | None:
     return Fetched(path, found.commit, digest, fresh=not found.cached)
 
 
-def _refuse(wanted: Wanted, path: Path) -> NoReturn:
+def _refuse(wanted: HubFile, path: Path) -> NoReturn:
     stated, digest = _stated(path), sha256(path)
     discard(path)
     raise WeightsError(
         f"'{wanted.name}' arrived damaged: its sha256 is {digest}, the Hub states {stated}.",
         where=f"{path}, removed",
-        fix=f"run `{wanted.command}` again; if it happens twice, look at HF_ENDPOINT or the proxy.",
+        fix=f"run `{wanted.command}` again; if it happens twice, check HF_ENDPOINT and the proxy.",
     )
 
 
@@ -167,8 +156,8 @@ def _bar(counter: Counter) -> Any:
     """A progress bar in the form that `huggingface_hub` fills: bytes in, megabytes shown."""
     from huggingface_hub.utils.tqdm import tqdm
 
-    class Bar(tqdm):
-        """Draws nothing itself."""
+    class ByteCounter(tqdm):
+        """Shows nothing itself."""
 
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             settings["disable"] = True
@@ -189,13 +178,13 @@ def _bar(counter: Counter) -> Any:
             """Bytes on the wire; only those of the file are shown."""
 
         def set_transfer_postfix_str(self, text: str = "", refresh: bool = True) -> None:
-            """Nor is the speed on the wire."""
+            """The speed on the wire is not shown."""
 
-    return Bar
+    return ByteCounter
 
 
 class _LogLines(logging.Handler):
-    """The client's own warnings (retries, resumed downloads) as lines of our story."""
+    """The client's own warnings (retries, resumed downloads) as lines of our log."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)
@@ -208,7 +197,7 @@ class _LogLines(logging.Handler):
 
 
 @contextmanager
-def _told(progress: Progress) -> Iterator[None]:
+def _logged_to(progress: Progress) -> Iterator[None]:
     """While the client works, its log goes to `progress` instead of stderr."""
     from huggingface_hub import hf_hub_download  # noqa: F401  (sets up its logger)
 

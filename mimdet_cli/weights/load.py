@@ -3,9 +3,9 @@
 Nothing is skipped in silence: a key of the file is loaded, dropped by rule, or an error; a
 parameter of the model is loaded, expected to be fresh, or missing.
 
-What is promised is not the map's to say: for a file of a backbone, all that the backbone declares
-as pre-trained (`is_pretrained`), for one of a whole detector, everything; save what the map calls
-fresh by name. A map that fills nothing is refused, whatever it calls fresh.
+What must be loaded is not for the map to decide: for a file of a backbone, all that the backbone
+declares as pre-trained (`is_pretrained`); for one of a whole detector, everything; except what the
+map names as fresh. A map that fills nothing is refused, whatever it names as fresh.
 """
 
 import re
@@ -30,7 +30,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of every key: tensors by name, and parameter counts behind the share."""
+    """How every key was used: tensors by name, and the parameter counts behind the share."""
 
     file: str
     format: str
@@ -52,7 +52,7 @@ class LoadReport:
         return {**asdict(self), "share": self.share}
 
     def lines(self) -> list[str]:
-        """Three lines for a person."""
+        """Three lines for the terminal."""
         reasons = sorted(set(self.dropped.values()))
         return [
             f"weights: {Path(self.file).name} ({self.format}): {100 * self.share:.1f} % of the "
@@ -95,7 +95,7 @@ def _with_head(key_map: KeyMap) -> KeyMap:
 def _refuse_unread(
     renamed: Renamed, own: Mapping[str, Tensor], path: Path, format_name: str
 ) -> None:
-    """Keys that become nothing of ours, and tensors that the file holds in part."""
+    """Refuse keys that have no place in the model, and tensors that are incomplete in the file."""
     errors = []
     strays = [key for key in renamed.kept if key not in own]
     names = [*renamed.unknown, *(name for key in strays for name in renamed.sources[key])]
@@ -107,14 +107,15 @@ def _refuse_unread(
             WeightsError(
                 f"{have} no place in this model: {_first(names)}{hint}.",
                 where=str(path),
-                fix=f"is it a '{format_name}' file, and do the backbone's options match it?",
+                fix=f"check that it is a '{format_name}' file, and that the backbone's options "
+                "match it.",
             )
         )
     errors += [
         WeightsError(
             f"'{key}' cannot be made from the file: {why}.",
             where=str(path),
-            fix=f"is it a whole '{format_name}' file? Fetch it again.",
+            fix=f"check that it is a complete '{format_name}' file; download it again.",
         )
         for key, why in list(renamed.broken.items())[:SHOWN]
     ]
@@ -140,7 +141,7 @@ def _fit(
                     f"'{' + '.join(renamed.sources[key])}' has shape {tuple(tensor.shape)}, the "
                     f"model's '{key}' {tuple(shape)}{reason}.",
                     where=str(path),
-                    fix="choose the recipe of the same size as the file.",
+                    fix="use a recipe of the file's size.",
                 )
             )
     if wrong:
@@ -183,28 +184,28 @@ def _report(
 def _too_little(report: LoadReport, path: Path) -> WeightsError:
     if report.promised_parameters == 0:
         return WeightsError(
-            f"the backbone declares nothing that '{report.format}' files would fill.",
+            f"the backbone declares no parameter that '{report.format}' files could fill.",
             where=str(path),
-            fix="its class has to say what is pre-trained, by `is_pretrained` or by rules of the "
-            "rate `pretrained`; else train from random weights with `--set init.weights=null`.",
+            fix="its class must declare what is pre-trained, by `is_pretrained` or by rules with "
+            "the rate `pretrained`; or train from random weights with `--set init.weights=null`.",
         )
     what = (
-        f"only {100 * report.share:.1f} % of the parameters that '{report.format}' files bring "
-        f"are in the file; missing: {_first(report.missing)}."
+        f"the file holds only {100 * report.share:.1f} % of the parameters that "
+        f"'{report.format}' files should fill; missing: {_first(report.missing)}."
     )
     fix = "use the full checkpoint (MAE: encoder and decoder)"
     if report.loaded_parameters:
         fix += (
-            ", or accept the loss with "
+            ", or accept the gap with "
             f"`--set init.allow_missing={min(1.0, 1.005 - report.share):.2f}`"
         )
     return WeightsError(what, where=str(path), fix=f"{fix}.")
 
 
 def _grouped(names: Collection[str], loaded: Collection[str]) -> list[str]:
-    """Parts of the model with how many of `names` they hold; a number in a name is a star.
+    """Parts of the model and how many of `names` each has; numbers in a name become stars.
 
-    A part that the file did fill otherwise is told apart by the whole name.
+    In a part that was loaded in other places the names are shown whole.
     """
     filled = {name.partition(".")[0] for name in loaded}
     counts: dict[str, int] = {}
@@ -216,5 +217,5 @@ def _grouped(names: Collection[str], loaded: Collection[str]) -> list[str]:
 
 
 def _first(names: tuple[str, ...] | list[str]) -> str:
-    """The first names, and how many more."""
+    """The first names, and how many more there are."""
     return first_of(names, SHOWN) or "nothing"

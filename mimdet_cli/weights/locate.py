@@ -1,4 +1,4 @@
-"""Where a recipe's weights lie on this machine, and whether they go with it and each other."""
+"""The weights files of a recipe on this machine, and whether they fit it and each other."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from typing import Any
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.recipe.schema import Data, Init
 from mimdet_cli.weights import hub, lock
-from mimdet_cli.weights.catalog import MAE_FAMILIES, Entry, entries, folder
+from mimdet_cli.weights.catalog import MAE_FAMILIES, CatalogEntry, entries, weights_folder
 from mimdet_cli.weights.lock import Locked
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LocatedWeights:
     """A weights file found on this machine, and the key map that reads it.
 
-    A file given by its path has no `entry`; one laid into the weights folder by hand no `locked`.
+    A file given by its path has no `entry`; one put into the weights folder by hand no `locked`.
     """
 
     path: Path
     format: str
     name: str | None = None
-    entry: Entry | None = None
+    entry: CatalogEntry | None = None
     locked: Locked | None = None
 
     def provenance(self) -> dict[str, Any]:
@@ -43,18 +43,18 @@ class Source:
         }
 
 
-def known() -> dict[str, Entry]:
-    """The catalogue, and the names that were pulled or imported beside it."""
-    records = lock.read(folder())
-    own = {name: one.entry for name, one in records.items() if one.entry is not None}
-    return {**own, **entries()}
+def known() -> dict[str, CatalogEntry]:
+    """The catalogue, and other names that were pulled or imported."""
+    records = lock.read(weights_folder())
+    others = {name: record.entry for name, record in records.items() if record.entry is not None}
+    return {**others, **entries()}
 
 
-def locate(init: Init) -> list[Source]:
-    """The files that `init` names, none for random weights; all that is missing is one error."""
+def locate(init: Init) -> list[LocatedWeights]:
+    """The files that `init` names, none for random weights; one error lists all that is missing."""
     wanted = [] if init.weights is None else [("init", init.weights, init.format)]
-    wanted += [(f"init.more[{i}]", one.weights, one.format) for i, one in enumerate(init.more)]
-    found: list[Source] = []
+    wanted += [(f"init.more[{i}]", more.weights, more.format) for i, more in enumerate(init.more)]
+    found: list[LocatedWeights] = []
     missing: list[WeightsError] = []
     for place, name, layout in wanted:
         try:
@@ -68,8 +68,8 @@ def locate(init: Init) -> list[Source]:
     return found
 
 
-def pixel_warnings(sources: Iterable[Source], data: Data) -> list[str]:
-    """What differs between the recipe's pixel normalisation and that of its weights."""
+def pixel_warnings(sources: Iterable[LocatedWeights], data: Data) -> list[str]:
+    """Differences between the pixel normalisation of the recipe and of its weights."""
     warnings = []
     for source in sources:
         wrong = [
@@ -81,23 +81,36 @@ def pixel_warnings(sources: Iterable[Source], data: Data) -> list[str]:
         ]
         if wrong:
             warnings.append(
-                f"'{source.name}' was trained on pixels normalised in another way than the "
-                f"recipe's; `{' '.join(wrong)}` makes them equal."
+                f"'{source.name}' was trained with a pixel normalisation other than the recipe's; "
+                f"`{' '.join(wrong)}` makes them equal."
             )
     return warnings
 
 
 def on_disk(locked: Locked) -> Path | None:
-    """Where the file of a record should be; None if the Hub's cache has it no more."""
+    """The file of a record; None if it was removed."""
     if locked.stored is not None:
-        path = folder() / locked.stored
+        path = weights_folder() / locked.stored
         return path if path.is_file() else None
     if locked.repo is None or locked.commit is None:
         return None
     return hub.cached(locked.repo, locked.file, locked.commit)
 
 
-def _find(place: str, name: str, layout: str | None) -> Source:
+def refuse_changed(name: str, locked: Locked, path: Path) -> None:
+    """Refuse a file that is not the recorded one."""
+    if lock.intact(weights_folder(), name, locked, path):
+        return
+    again = f"pull {name}" if locked.repo else f"weights import FILE --as {name}"
+    raise WeightsError(
+        f"'{name}' has changed since it was recorded.",
+        where=f"{path}, {path.stat().st_size:,} bytes; in {weights_folder() / lock.NAME}: "
+        f"{locked.bytes:,} bytes, sha256 {locked.sha256}",
+        fix=f"`mimdet {again}` restores the recorded file.",
+    )
+
+
+def _find(place: str, name: str, layout: str | None) -> LocatedWeights:
     names = known()
     if name in names:
         return _named(place, name, layout, names[name])
@@ -112,64 +125,55 @@ def _find(place: str, name: str, layout: str | None) -> Source:
         )
     if layout is None:
         raise WeightsError(
-            f"the key layout of {path} is not named; it is never guessed.",
+            f"the key layout of {path} is not given; it is never guessed.",
             where=f"{place}.format",
-            fix="add for example `--set init.format=mae` (the MAE authors' layout).",
+            fix="add it, for example `--set init.format=mae` (the MAE authors' layout).",
         )
-    return Source(path, layout)
+    return LocatedWeights(path, layout)
 
 
-def _named(place: str, name: str, layout: str | None, entry: Entry) -> Source:
-    locked = lock.read(folder()).get(name)
+def _named(place: str, name: str, layout: str | None, entry: CatalogEntry) -> LocatedWeights:
+    locked = lock.read(weights_folder()).get(name)
     if locked is None:
         for suffix in SUFFIXES:
-            path = folder() / f"{name}{suffix}"
+            path = weights_folder() / f"{name}{suffix}"
             if path.is_file():
-                return Source(path, layout or entry.format, name, entry)
+                return LocatedWeights(path, layout or entry.format, name, entry)
         raise missing_weights(place, name, entry)
     recorded = on_disk(locked)
     if recorded is None:
         raise missing_weights(place, name, entry)
-    if not lock.intact(folder(), name, locked, recorded):
-        again = f"mimdet pull {name}"
-        if locked.repo is None:
-            again = f"mimdet pull --import FILE --as {name}"
-        raise WeightsError(
-            f"'{name}' is not the file that was recorded when it came: its bytes have changed.",
-            where=f"{recorded}, {recorded.stat().st_size:,} bytes; in {folder() / lock.NAME}: "
-            f"{locked.bytes:,} bytes, sha256 {locked.sha256}",
-            fix=f"`{again}` puts the recorded file back.",
-        )
-    return Source(recorded, layout or entry.format, name, entry, locked)
+    refuse_changed(name, locked, recorded)
+    return LocatedWeights(recorded, layout or entry.format, name, entry, locked)
 
 
-def missing_weights(place: str, name: str, entry: Entry) -> WeightsError:
-    """What to say of known weights that are not here: both commands, and the way without them."""
+def missing_weights(place: str, name: str, entry: CatalogEntry) -> WeightsError:
+    """The error for known weights that are not on this machine, with every way to go on."""
     key = place.removeprefix("init").replace("[", ".").replace("]", "")
     pull = f"`mimdet pull {name}`"
-    load = f"`mimdet pull --import FILE --as {entry.instead or name}`"
+    load = f"`mimdet weights import FILE --as {entry.instead or name}`"
     if entry.instead:
         load += f" and `--set init{key}.weights={entry.instead}` (the paper's own start)"
     ways = f"{load}, with {entry.where}" if entry.repo is None else f"{pull}, or {load}"
     random = "" if key else "; or train from random weights with `--set init.weights=null`"
     return WeightsError(
         f"'{name}' ({entry.about}) is not on this machine.",
-        where=f"{place}.weights; looked in {folder()} and the Hub's cache",
+        where=f"{place}.weights; looked in {weights_folder()} and the Hub's cache",
         fix=f"{ways}{random}.",
     )
 
 
-def _refuse_mixture(sources: Sequence[Source]) -> None:
-    mae = [one for one in sources if one.entry and one.entry.family in MAE_FAMILIES]
-    families = {one.entry.family for one in mae if one.entry}
-    if len(families) < len(MAE_FAMILIES):
+def _refuse_mixture(sources: Sequence[LocatedWeights]) -> None:
+    family = {source.name: source.entry.family for source in sources if source.entry}
+    mae = {name: of for name, of in family.items() if of in MAE_FAMILIES}
+    if len(set(mae.values())) < len(MAE_FAMILIES):
         return
-    named = ", ".join(f"{one.name} ({one.entry.family})" for one in mae if one.entry)
+    named = ", ".join(f"{name} ({of})" for name, of in mae.items())
     raise WeightsError(
-        f"encoder and decoder of MAE models with different targets are mixed: {named}; they were "
-        "never trained together.",
+        f"these MAE models have different targets: {named}; their encoders and decoders were never "
+        "trained together.",
         where="init",
-        fix="take both from one family, or insist with `--set init.mix_families=true`.",
+        fix="use one family, or allow the mixture with `--set init.mix_families=true`.",
     )
 
 
@@ -178,5 +182,5 @@ def _unknown(place: str, name: str, names: list[str]) -> WeightsError:
     return WeightsError(
         f"'{name}' is neither a known name nor a {', '.join(SUFFIXES)} file.",
         where=f"{place}.weights",
-        fix=f"did you mean '{near[0]}'?" if near else "`mimdet pull --list` shows the names.",
+        fix=f"did you mean '{near[0]}'?" if near else "`mimdet weights ls` lists the names.",
     )

@@ -1,7 +1,7 @@
-"""The lock file of a weights folder: which commit and hash every pulled name has from now on.
+"""The lock file of a weights folder: the commit and hash of every name that was pulled.
 
 The first pull of a name records what the Hub resolved it to; every later pull and every use must
-match. A name may be released from its record only by `mimdet pull NAME --relock`.
+match. Only `mimdet weights relock NAME` replaces a record.
 """
 
 import fcntl
@@ -14,7 +14,8 @@ from typing import Any
 
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256, write_text
-from mimdet_cli.weights.catalog import Entry
+from mimdet_cli.progress import Progress
+from mimdet_cli.weights.catalog import CatalogEntry, weights_folder
 
 NAME = "weights.lock.json"
 VERSION = 1
@@ -22,14 +23,14 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What one name is.
+    """The record of one name.
 
     `sha256`, `bytes`: of the safetensors file that is read.
     `repo`, `file`, `commit`: where it came from; an import has only the file.
-    `source_sha256`: of the pickle that the safetensors file was written from, if it was.
-    `stored`: its file in the weights folder; None is the Hub cache.
+    `source_sha256`: of the pickle from which the safetensors file was written, if any.
+    `stored`: its file in the weights folder; None: in the Hub's cache.
     `mtime_ns`: time stamp of the file when its hash was last computed on this machine.
-    `entry`: what the catalogue would say, for names that are not in it.
+    `entry`: the entry of a name that is not in the catalogue.
     """
 
     file: str
@@ -40,7 +41,7 @@ class Locked:
     source_sha256: str | None = None
     stored: str | None = None
     mtime_ns: int | None = None
-    entry: Entry | None = None
+    entry: CatalogEntry | None = None
 
     @property
     def upstream_sha256(self) -> str:
@@ -60,14 +61,14 @@ def read(folder: Path) -> dict[str, Locked]:
         raise WeightsError(
             f"the lock file cannot be read ({' '.join(str(error).split())}).",
             where=str(path),
-            fix=f"restore it, or delete it (`rm {path}`): pulls then record what they find anew.",
+            fix=f"restore it, or delete it (`rm {path}`): later pulls then record what they find.",
         ) from error
 
 
 def write(folder: Path, name: str, record: Locked, over: Locked | None) -> Locked:
-    """Put `record` in the place of `over` (None: of nothing), and return what is recorded now.
+    """Replace `over` (None: no record) by `record`, and return what is then recorded.
 
-    That is another process's record, if one has changed it since `over` was read.
+    That is another process's record if it was changed since `over` was read.
     """
     with _alone(folder):
         records = read(folder)
@@ -94,14 +95,37 @@ def intact(folder: Path, name: str, record: Locked, path: Path) -> bool:
         return True
     if sha256(path) != record.sha256:
         return False
-    with suppress(OSError):  # a folder that is only read keeps its stamp, and hashes again
+    with suppress(OSError):  # in a read-only folder the file is hashed again next time
         write(folder, name, replace(record, mtime_ns=status.st_mtime_ns), over=record)
     return True
 
 
+def refuse_other(name: str, recorded: str, found: str, path: Path, relock_command: str) -> None:
+    """Refuse a file whose hash is not the recorded one."""
+    if recorded != found:
+        raise WeightsError(
+            f"'{name}' is not the recorded file: its sha256 is {found}, recorded is {recorded}.",
+            where=f"{path}; the record is in {weights_folder() / NAME}",
+            fix=f"find out why first; `{relock_command}` accepts the new file.",
+        )
+
+
+def announce(name: str, entry: CatalogEntry, record: Locked, progress: Progress) -> None:
+    """Tell once what is recorded, and what the licence is."""
+    commit = f"commit {record.commit} and " if record.commit else ""
+    progress.say(
+        f"{name}: first time on this machine; recorded {commit}sha256 {record.upstream_sha256} in "
+        f"{weights_folder() / NAME}, which later pulls must match"
+    )
+    shown = record.entry or entry
+    progress.say(f"{name}: licence: {shown.licence}")
+    if shown.licence_note:
+        progress.warn(f"{name}: {shown.licence_note}")
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock goes with the process, however that ends."""
+    """One process at a time; the lock ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f".{NAME}.held").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -110,11 +134,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _record(fields: Mapping[str, Any]) -> Locked:
     entry = fields.get("entry")
-    return Locked(**{**fields, "entry": Entry.from_data(entry) if entry else None})
+    return Locked(**{**fields, "entry": CatalogEntry.from_data(entry) if entry else None})
 
 
 def _fields(record: Locked) -> dict[str, Any]:
-    """The record without what it leaves open."""
+    """The fields of the record that have a value."""
     fields = asdict(record)
     if record.entry is not None:
         fields["entry"] = {k: v for k, v in asdict(record.entry).items() if v not in (None, {})}

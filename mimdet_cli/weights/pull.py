@@ -1,104 +1,161 @@
-"""Fetch weights, import a file as weights, and hold both to what was recorded the first time."""
+"""Fetch weights from the Hub, and hold them to what was recorded the first time."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from shlex import quote
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
 from mimdet_cli.progress import Progress
 from mimdet_cli.weights import hub, lock
-from mimdet_cli.weights.adopt import Origin, adopt, readable
-from mimdet_cli.weights.asking import MODEL, SAFETENSORS, Asked, Choice, asked, entry_of_import
-from mimdet_cli.weights.catalog import Entry, entries, folder
-from mimdet_cli.weights.hub import Fetched, Wanted
-from mimdet_cli.weights.locate import on_disk
+from mimdet_cli.weights.catalog import CatalogEntry, entries, weights_folder
+from mimdet_cli.weights.fetch_errors import HubFile, writing
+from mimdet_cli.weights.hub import Fetched
+from mimdet_cli.weights.import_file import (
+    SAFETENSORS,
+    Upstream,
+    refuse_format,
+    refuse_unreadable,
+    refuse_unsafe,
+    store,
+)
+from mimdet_cli.weights.locate import known, on_disk
 from mimdet_cli.weights.lock import Locked
-from mimdet_cli.weights.pulled import Pulled
-from mimdet_cli.weights.store_errors import writing
+from mimdet_cli.weights.result import WeightsResult
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """Options of one name; `relock` replaces what was recorded of it."""
+
+    file: str | None = None
+    revision: str | None = None
+    format: str | None = None
+    name: str | None = None
+    relock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRequest:
+    """Weights to pull, as `arguments` of the command line ask for them."""
+
+    name: str
+    entry: CatalogEntry
+    arguments: str
+    catalogued: bool
+    relock: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that makes this request."""
+        return self.relock_command if self.relock else f"mimdet pull {self.arguments}"
+
+    @property
+    def relock_command(self) -> str:
+        """The command that replaces what is recorded."""
+        return f"mimdet weights relock {self.arguments}"
 
 
 def pull(
-    names: Sequence[str], choice: Choice, *, dry_run: bool, progress: Progress
-) -> list[Pulled]:
+    names: Sequence[str], options: PullOptions, *, dry_run: bool, progress: Progress
+) -> list[WeightsResult]:
     """Every name, also those after one that fails; all errors at the end."""
-    done: list[Pulled] = []
+    done: list[WeightsResult] = []
     errors: list[WeightsError] = []
     for name in dict.fromkeys(names):
         try:
-            done.append(_pull_one(asked(name, choice), choice, dry_run, progress))
+            done.append(_pull_one(request(name, options), options, dry_run, progress))
         except WeightsError as error:
             errors.append(error)
     if errors:
-        for one in done:
-            progress.say(one.line())
+        for result in done:
+            progress.say(result.line())
         raise WeightsError.joined(errors)
     return done
 
 
-def import_file(path: Path, name: str, choice: Choice, progress: Progress) -> Pulled:
-    """Take a file of one's own as known weights, or under a new name with its format."""
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist.", where="--import", fix="correct the path.")
-    entry = entry_of_import(path, name, choice)
-    command = f"mimdet pull --import {quote(str(path))} --as {name}"
-    command += f" --format {choice.format}" if choice.format else ""
-    before = lock.read(folder()).get(name)
-    if before is not None and not choice.relock:
-        compare(name, before.upstream_sha256, sha256(path), path, command)
-    with writing(folder(), name, f"MIMDET_WEIGHTS=DIR {command}"):
-        record = adopt(path, name, entry, folder(), Origin(path.name))
-        if name not in entries():
-            record = replace(record, entry=entry)
-        now = lock.write(folder(), name, record, over=before)
-    if before is None:
-        tell_first(name, entry, now, progress)
-    return Pulled.recorded(name, entry, now, here=False)
-
-
-def compare(name: str, recorded: str, found: str, path: Path, command: str) -> None:
-    """Refuse a file of another hash than the recorded one."""
-    if recorded != found:
-        raise WeightsError(
-            f"'{name}' is not the file it was: its sha256 is {found}, recorded is {recorded}.",
-            where=f"{path}; the record is in {folder() / lock.NAME}",
-            fix=f"find out why first; `{command} --relock` accepts the new file.",
-        )
-
-
-def tell_first(name: str, entry: Entry, record: Locked, progress: Progress) -> None:
-    """Say once what is recorded from now on, and what the licence is."""
-    commit = f"commit {record.commit} and " if record.commit else ""
-    progress.say(
-        f"{name}: first time here; {commit}sha256 {record.upstream_sha256} are recorded in "
-        f"{folder() / lock.NAME}, and later pulls must match"
+def request(name: str, options: PullOptions) -> WeightsRequest:
+    """What `name` stands for: known weights, or OWNER/REPOSITORY on the Hub."""
+    names = known()
+    if name in names:
+        refuse_format(name, options.format)
+        return WeightsRequest(name, names[name], name, name in entries(), options.relock)
+    owner, _, repository = name.partition("/")
+    if owner and repository and "/" not in repository:
+        return _request_of_the_hub(name, options.name or repository, options)
+    near = get_close_matches(name, names, 1)
+    raise WeightsError(
+        f"'{name}' is neither a known name nor OWNER/REPOSITORY on the Hub.",
+        fix=f"did you mean `mimdet pull {near[0]}`?"
+        if near
+        else "`mimdet weights ls` lists the names.",
     )
-    shown = record.entry or entry
-    progress.say(f"{name}: licence: {shown.licence}")
-    if shown.licence_note:
-        progress.warn(f"{name}: {shown.licence_note}")
 
 
-def _pull_one(one: Asked, choice: Choice, dry_run: bool, progress: Progress) -> Pulled:
-    recorded = lock.read(folder()).get(one.name)
-    before = None if choice.relock else recorded
-    if before is not None and not choice.file and not choice.revision and _is_here(before):
-        return Pulled.recorded(one.name, one.entry, before, here=True)
-    wanted = _wanted(one, choice, before)
+def _request_of_the_hub(repo: str, name: str, options: PullOptions) -> WeightsRequest:
+    if options.format is None:
+        same = [key for key, entry in entries().items() if entry.repo == repo]
+        raise WeightsError(
+            f"the key layout of '{repo}' is not given; it is never guessed.",
+            where="--format",
+            fix=(f"it is in the catalogue: `mimdet pull {same[0]}`; or " if same else "")
+            + f"`mimdet pull {repo} --format timm` for timm's feature models, `timm_vit` for its "
+            "plain ViTs.",
+        )
+    file = options.file or MODEL
+    if not file.endswith(SAFETENSORS):
+        raise WeightsError(
+            f"'{file}' is not a safetensors file; repositories outside the catalogue must have "
+            "one.",
+            where="--file",
+            fix="download it, then "
+            f"`mimdet weights import FILE --as {name} --format {options.format}`.",
+        )
+    refuse_unsafe(name)
+    if name in entries():
+        raise WeightsError(
+            f"'{name}' is a name of the catalogue.", where="--as", fix="choose another: --as NAME."
+        )
+    entry = CatalogEntry(f"{repo} of the Hub", options.format, "not known", repo=repo, file=file)
+    arguments = f"{repo} --format {options.format}"
+    arguments += f" --as {options.name}" if options.name else ""
+    asked = WeightsRequest(name, entry, arguments, catalogued=False, relock=options.relock)
+    before = lock.read(weights_folder()).get(name)
+    if before is not None and before.repo != repo and not options.relock:
+        raise WeightsError(
+            f"'{name}' is already the name of {before.repo or before.file}.",
+            where=str(weights_folder() / lock.NAME),
+            fix=f"choose another with --as NAME, or replace it: `{asked.relock_command}`.",
+        )
+    return asked
+
+
+def _pull_one(
+    asked: WeightsRequest, options: PullOptions, dry_run: bool, progress: Progress
+) -> WeightsResult:
+    name, entry = asked.name, asked.entry
+    recorded = lock.read(weights_folder()).get(name)
+    before = None if options.relock else recorded
+    if before is not None and not options.file and not options.revision and _is_here(before):
+        return WeightsResult.recorded(name, entry, before, here=True)
+    wanted = _wanted(asked, options, before)
     if dry_run:
         found = hub.offer(wanted)
         where = (wanted.repo, wanted.file, found.commit)
-        hashed = before.upstream_sha256 if before else one.entry.sha256
-        return Pulled(one.name, one.entry, *where, hashed, found.bytes, None, found.cached)
-    fetched = _right(wanted, one, before, progress)
-    with writing(folder(), one.name, f"MIMDET_WEIGHTS=DIR {one.command}"):
-        record = _record(wanted, one, before, fetched)
-        now = lock.write(folder(), one.name, record, over=recorded)
-    compare(one.name, now.upstream_sha256, record.upstream_sha256, fetched.path, one.command)
+        hashed = before.upstream_sha256 if before else entry.sha256
+        return WeightsResult(name, entry, *where, hashed, found.bytes, None, found.cached)
+    fetched = _fetch_recorded(wanted, asked, before, progress)
+    with writing(weights_folder(), name, f"MIMDET_WEIGHTS=DIR {asked.command}"):
+        record = _record(wanted, asked, before, fetched)
+        now = lock.write(weights_folder(), name, record, over=recorded)
+    lock.refuse_other(
+        name, now.upstream_sha256, record.upstream_sha256, fetched.path, asked.relock_command
+    )
     if recorded is None:
-        tell_first(one.name, one.entry, now, progress)
-    return Pulled.recorded(one.name, one.entry, now, here=not fetched.fresh)
+        lock.announce(name, entry, now, progress)
+    return WeightsResult.recorded(name, entry, now, here=not fetched.fresh)
 
 
 def _is_here(record: Locked) -> bool:
@@ -107,24 +164,27 @@ def _is_here(record: Locked) -> bool:
     return path is not None and sha256(path) == record.sha256
 
 
-def _wanted(one: Asked, choice: Choice, before: Locked | None) -> Wanted:
+def _wanted(asked: WeightsRequest, options: PullOptions, before: Locked | None) -> HubFile:
     """The file to fetch: as chosen, else as recorded, else as in the catalogue."""
-    if one.entry.repo is None:
+    entry = asked.entry
+    if entry.repo is None:
         raise WeightsError(
-            f"'{one.name}' ({one.entry.about}) is not on the Hub.",
-            where=one.entry.where or "",
-            fix=f"get the file there, then `mimdet pull --import FILE --as {one.name}`.",
+            f"'{asked.name}' ({entry.about}) is not on the Hub.",
+            where=entry.where or "",
+            fix=f"download it there, then `mimdet weights import FILE --as {asked.name}`.",
         )
     # an import under the name of a repository records no commit
     before = before if before and before.repo else None
-    file = choice.file or (before.file if before else one.entry.file) or MODEL
-    pinned = (before.commit if before else one.entry.revision) or one.entry.ref
-    return Wanted(one.name, one.entry.repo, file, choice.revision or pinned, one.command)
+    file = options.file or (before.file if before else entry.file) or MODEL
+    pinned = (before.commit if before else entry.revision) or entry.ref
+    return HubFile(asked.name, entry.repo, file, options.revision or pinned, asked.command)
 
 
-def _right(wanted: Wanted, one: Asked, before: Locked | None, progress: Progress) -> Fetched:
+def _fetch_recorded(
+    wanted: HubFile, asked: WeightsRequest, before: Locked | None, progress: Progress
+) -> Fetched:
     """The file with the hash of the catalogue or the record; a wrong one is not kept."""
-    recorded = one.entry.sha256 or (before.upstream_sha256 if before else None)
+    recorded = asked.entry.sha256 or (before.upstream_sha256 if before else None)
     fetched = hub.fetch(wanted, progress)
     if recorded in (None, fetched.sha256):
         return fetched
@@ -133,22 +193,26 @@ def _right(wanted: Wanted, one: Asked, before: Locked | None, progress: Progress
         fetched = hub.refetch(wanted, progress)
     if fetched.fresh and fetched.sha256 != recorded:
         hub.discard(fetched.path)
-    compare(wanted.name, str(recorded), fetched.sha256, fetched.path, wanted.command)
+    lock.refuse_other(
+        wanted.name, str(recorded), fetched.sha256, fetched.path, asked.relock_command
+    )
     return fetched
 
 
-def _record(wanted: Wanted, one: Asked, before: Locked | None, fetched: Fetched) -> Locked:
+def _record(
+    wanted: HubFile, asked: WeightsRequest, before: Locked | None, fetched: Fetched
+) -> Locked:
     if not wanted.file.endswith(SAFETENSORS):
-        origin = Origin(wanted.file, wanted.repo, fetched.commit)
-        return adopt(fetched.path, wanted.name, one.entry, folder(), origin)
+        upstream = Upstream(wanted.file, wanted.repo, fetched.commit)
+        return store(fetched.path, wanted.name, asked.entry, upstream)
     try:
-        readable(fetched.path)
+        refuse_unreadable(fetched.path)
     except WeightsError:
         hub.discard(fetched.path)
         raise
     entry = before.entry if before else None
-    if one.own and entry is None:
-        entry = replace(one.entry, licence=hub.licence(wanted))
+    if not asked.catalogued and entry is None:
+        entry = replace(asked.entry, licence=hub.licence(wanted))
     status = fetched.path.stat()
     return Locked(
         file=wanted.file,

@@ -1,4 +1,4 @@
-"""Read the tensors of a weights file without running anything that it may contain."""
+"""Read the tensors of a weights file without running code that it may contain."""
 
 import pickle
 import re
@@ -16,8 +16,8 @@ from torch.torch_version import TorchVersion
 from mimdet_cli.errors import WeightsError
 
 SAFE_TORCH = "2.10"
-"""First release whose `weights_only` is known to hold: CVE-2025-32434 and CVE-2026-24747 got
-past that of earlier ones."""
+"""First release whose `weights_only` is known to hold: CVE-2025-32434 and CVE-2026-24747 bypassed
+earlier ones."""
 
 # What unpickling a damaged file may raise, besides UnpicklingError.
 DAMAGE = (
@@ -46,8 +46,8 @@ def read_tensors(path: Path, unwrap: str | None = None) -> dict[str, Tensor]:
 
 
 def wrappers(path: Path) -> list[str]:
-    """Keys of a `.pth` file under which there is a state dict each; none if it is one itself."""
-    if path.suffix == ".safetensors":  # has no room for more than one
+    """Keys of a `.pth` file that hold a state dict each; none if the file is one itself."""
+    if path.suffix == ".safetensors":  # cannot hold more than one
         return []
     state = _read(path)
     if any(isinstance(value, Tensor) for value in state.values()):
@@ -76,7 +76,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     if TorchVersion(torch.__version__) < SAFE_TORCH:
         raise WeightsError(
             f"pickled weights are not opened with torch {torch.__version__}: a file could run code "
-            "in spite of `weights_only`.",
+            "despite `weights_only`.",
             where=str(path),
             fix=f"install torch {SAFE_TORCH} or newer, or use a .safetensors file.",
         )
@@ -87,11 +87,11 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         if wanted is None:
-            raise _damaged(path, ValueError("it is no file that torch.save made")) from error
+            raise _damaged(path, ValueError("it was not written by torch.save")) from error
         raise WeightsError(
-            f"the file asks to run code while it is opened ({wanted[1]}), and was refused.",
+            f"the file would run code when opened ({wanted[1]}), so it was refused.",
             where=str(path),
-            fix="use a file of plain tensors, best in safetensors form.",
+            fix="use a file of plain tensors, preferably safetensors.",
         ) from error
     except DAMAGE as error:
         raise _damaged(path, error) from error
@@ -99,18 +99,18 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"the file holds a {type(state).__name__}, not a state dict.",
             where=str(path),
-            fix="save the model's state_dict() and use that file.",
+            fix="save the model's state_dict() instead.",
         )
     return state
 
 
 def _no_archive(path: Path) -> WeightsError:
-    """A bare pickle (detectron2's `.pkl`, torch's format of before 1.6), a web page, a cut file."""
+    """A bare pickle (detectron2's `.pkl`, torch's format before 1.6), a web page, a cut file."""
     return WeightsError(
-        "the file cannot be read: it is no archive of torch.save, and no other pickle is opened.",
+        "the file cannot be read: it is not a torch.save archive, and no other pickle is opened.",
         where=f"{path}, {path.stat().st_size:,} bytes",
-        fix="fetch it again; if it is whole, and of an older format (torch before 1.6, "
-        "detectron2's .pkl), save its tensors anew with `safetensors.torch.save_file`.",
+        fix="download it again; if it is intact but in an older format (torch before 1.6, "
+        "detectron2's .pkl), save its tensors with `safetensors.torch.save_file`.",
     )
 
 
@@ -119,5 +119,5 @@ def _damaged(path: Path, error: Exception) -> WeightsError:
     return WeightsError(
         f"the file cannot be read: {reason.rstrip('.')}.",
         where=f"{path}, {path.stat().st_size:,} bytes",
-        fix="fetch it again; it is damaged or cut short.",
+        fix="download it again; it is damaged or cut short.",
     )

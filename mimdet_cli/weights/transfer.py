@@ -1,7 +1,7 @@
-"""Start a detector from another one of ours: every tensor by name, layers of other classes anew.
+"""Start a detector from another mimdet checkpoint; only layers of other classes start anew.
 
-Nothing is skipped in silence: what is not taken over follows from the classes or from the mask
-head and is reported with the reason; any other difference is an error.
+Nothing is skipped in silence: a tensor that is not copied belongs to other classes or to a mask
+head that only one of the two has, and is reported with the reason. Other differences are errors.
 """
 
 import re
@@ -24,14 +24,14 @@ MASK_HEAD = "roi_heads.mask_head."
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AllowedDifference:
     """What may differ between the two detectors: their classes, or that only one has masks."""
 
     classes: bool
     masks: bool
 
     def reason(self, key: str) -> str | None:
-        """Why the tensor `key` is not taken over; None if it must be."""
+        """Why the tensor `key` is not copied; None if it must be."""
         if self.masks and key.startswith(MASK_HEAD):
             return "only one of the two predicts masks"
         if self.classes and re.fullmatch(CLASS_LAYERS, key):
@@ -48,14 +48,14 @@ def transfer(
     file: Path,
     fix: str,
 ) -> LoadReport:
-    """Fill `detector` with the `tensors` of a checkpoint of ours that lies in `file`.
+    """Fill `detector` with the `tensors` of the mimdet checkpoint `file`.
 
-    `maps` are the backbone's, whose resizers fit position tables to another grid; `fix` is said
-    where the two do not fit.
+    `maps` are the backbone's; their resizers fit position tables to another grid. `fix` is the
+    advice where the two do not fit.
     """
     own = detector.state_dict()
     masks = [any(key.startswith(MASK_HEAD) for key in state) for state in (own, tensors)]
-    difference = Difference(classes=not same_classes, masks=masks[0] != masks[1])
+    difference = AllowedDifference(classes=not same_classes, masks=masks[0] != masks[1])
     anew = [key for key in own if difference.reason(key)]
     dropped = {key: reason for key in tensors if (reason := difference.reason(key))}
     kept = {key: tensor for key, tensor in tensors.items() if key not in dropped}
@@ -80,17 +80,17 @@ def transfer(
 def _resized(
     key: str, tensor: Tensor, own: Mapping[str, Tensor], maps: Mapping[str, KeyMap]
 ) -> Tensor:
-    """A tensor in the shape of our `key`, if a resizer of the backbone can bring it there."""
+    """The tensor in the shape of our `key`, if the backbone has a resizer for it."""
     if key not in own or own[key].shape == tensor.shape:
         return tensor
-    inner = key.removeprefix("backbone.")  # maps of a backbone alone leave its prefix out
-    found = (one.resizer(inner if one.head is None else key) for one in maps.values())
-    resizer = next((one for one in found if one is not None), None)
+    inner = key.removeprefix("backbone.")  # maps of a backbone alone omit its prefix
+    found = (key_map.resizer(inner if key_map.head is None else key) for key_map in maps.values())
+    resizer = next((resizer for resizer in found if resizer is not None), None)
     if resizer is None:
         return tensor
     try:
         return resizer(tensor, own[key].shape)
-    except ValueError:  # a table of another kind: told below with the other differences
+    except ValueError:  # a table of another kind: reported with the other differences
         return tensor
 
 

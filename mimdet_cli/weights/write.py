@@ -24,16 +24,14 @@ def whole_detector_maps(maps: Mapping[str, KeyMap]) -> dict[str, KeyMap]:
 
 
 def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[str, str]:
-    """Our keys and their names in detectron2, by the key map that reads detectron2's files.
-
-    `maps` are those of the backbone.
-    """
-    found = {n: one for n, one in whole_detector_maps(maps).items() if one.head == "detectron2"}
+    """Our keys and their names in detectron2, by the backbone's map that reads its files."""
+    whole = whole_detector_maps(maps)
+    found = {name: key_map for name, key_map in whole.items() if key_map.head == "detectron2"}
     if len(found) != 1:
         raise WeightsError(
-            "no detector of this backbone, with these options, has a layout in detectron2.",
+            "detectron2 has no layout for this backbone with these options.",
             where=f"the backbone reads {', '.join(maps) or 'no files'}",
-            fix="use `--to safetensors`, which keeps our names.",
+            fix="use `--to safetensors`, which keeps mimdet's names.",
         )
     (key_map,) = found.values()
     own = list(keys)
@@ -44,13 +42,13 @@ def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[st
         raise WeightsError(
             f"{len(nameless)} tensors have no name in detectron2: {first_of(nameless, SHOWN)}.",
             where=f"key map '{next(iter(found))}'",
-            fix="use `--to safetensors`, which keeps our names.",
+            fix="use `--to safetensors`, which keeps mimdet's names.",
         )
     return {key: name for key, name in names.items() if name is not None}
 
 
 def _detectron2_name(key: str, rules: Mapping[str, Rule], several_rpn_convs: bool) -> str | None:
-    """The name by the first rule that makes `key`: particular rules stand before general ones."""
+    """The name by the first rule that yields `key`: specific rules precede general ones."""
     names = published_names(key, rules)
     if not several_rpn_convs:  # detectron2 numbers the RPN's convolutions only if there are more
         names = [name for name in names if ".rpn_head.conv.conv0." not in name]
@@ -60,7 +58,7 @@ def _detectron2_name(key: str, rules: Mapping[str, Rule], several_rpn_convs: boo
 def write_safetensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write one file, which appears whole or not at all."""
+    """Write one file, whole or not at all."""
     whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
     try:
         with replacing(path) as partial:
@@ -69,5 +67,5 @@ def write_safetensors(
         raise ResourceError(
             f"the file cannot be written: {str(error).splitlines()[0]}.",
             where=str(path),
-            fix="free some space, or give another file with --out.",
+            fix="free some space, or choose another file with --out.",
         ) from error

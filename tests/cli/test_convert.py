@@ -46,7 +46,7 @@ def test_a_released_file_becomes_a_run(mimdet, tiny, file, tmp_path):
     outcome = mimdet("convert", file, "--recipe", tiny, "--out", run)
     assert outcome.code == 0, outcome.err
     assert outcome.err.splitlines()[0] == (
-        "format: mimdet_release, the only one of whole detectors that 'mimdet' reads"
+        "format: mimdet_release, the only whole-detector format that 'mimdet' reads"
     )
     assert "released.pth (mimdet_release): 100.0 % of the " in outcome.err
     assert (
@@ -200,14 +200,13 @@ def test_a_pickle_of_arrays_is_refused_with_a_command_that_unpacks_it(mimdet, ti
 @pytest.mark.parametrize(
     ("options", "lines"),
     [
-        ((), ("error: it is not said what the file is to become.",
-              "  fix: name the recipe of a released file with --recipe, or with --to what a run "
-              "becomes.")),
+        ((), ("error: give --recipe or --to.",
+              "  fix: --recipe turns a released file into a run, --to turns a run into a file.")),
         (("--to", "detectron2", "--recipe", "base_50pct"),
-         ("error: --recipe does not go with --to.",
-          "  fix: leave it out: a run brings its own recipe and classes.")),
+         ("error: --recipe and --to cannot be combined.",
+          "  fix: omit --recipe: a run has its own recipe and classes.")),
         (("--recipe", "base_50pct", "--classes", "a", "--annotations", "b"),
-         ("error: --classes and --annotations both name the classes.", "  fix: give one of them.")),
+         ("error: --classes and --annotations cannot be combined.", "  fix: give one of them.")),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(mimdet, tmp_path, options, lines):
@@ -218,14 +217,14 @@ def test_a_format_that_holds_no_whole_detector_is_refused(mimdet, tiny, file, tm
     words = ("convert", file, "--recipe", tiny, "--out", tmp_path / "run")
     refused(
         mimdet(*words, "--format", "mae"), 2,
-        "error: 'mae' files are of a backbone alone.",
+        "error: 'mae' files hold a backbone alone.",
         "  at:  --format",
         "  fix: formats of whole detectors: mimdet_release. To train from the file: "
         "`--set init.format=mae`.",
     )  # fmt: skip
     refused(
         mimdet(*words, "--format", "yolo"), 2,
-        "error: 'yolo' files are not known to 'mimdet'.",
+        "error: 'yolo' files cannot be read by 'mimdet'.",
         "  at:  --format",
         "  fix: formats of whole detectors: mimdet_release.",
     )  # fmt: skip
@@ -234,7 +233,7 @@ def test_a_format_that_holds_no_whole_detector_is_refused(mimdet, tiny, file, tm
         "error: the backbone 'mimdet', with this recipe's options, reads no format of whole "
         "detectors.",
         "  at:  --recipe",
-        "  fix: choose the recipe of the release.",
+        "  fix: use the recipe of the release.",
     )  # fmt: skip
 
 
@@ -252,13 +251,13 @@ def test_what_is_missing_or_in_the_way_is_said_before_anything_is_read(
         mimdet("convert", file, "--recipe", tiny, "--out", tmp_path), 2,
         "error: the run folder is not empty.",
         f"  at:  {tmp_path}",
-        "  fix: give another --out.",
+        "  fix: choose another --out.",
     )  # fmt: skip
     refused(
         mimdet("convert", file, "--recipe", tiny, "--out", file / "run"), 6,
-        "error: the run folder cannot be made: File exists.",
+        "error: the run folder cannot be created: File exists.",
         f"  at:  {file / 'run'}",
-        "  fix: give another --out.",
+        "  fix: choose another --out.",
     )  # fmt: skip
 
 
@@ -315,7 +314,7 @@ def test_a_model_that_detectron2_does_not_have_is_refused(mimdet, tiny, shapes, 
     out = tmp_path / "out.safetensors"
     outcome = mimdet("convert", run, "--to", "detectron2", "--out", out)
     assert (outcome.code, outcome.out) == (4, "")
-    assert "has a layout in detectron2" in outcome.err
+    assert "detectron2 has no layout for this backbone" in outcome.err
     assert not out.exists()
     assert mimdet("convert", run, "--to", "safetensors", "--out", out).code == 0
 
@@ -326,15 +325,15 @@ def test_only_a_new_safetensors_file_is_written(mimdet, trained, tmp_path):
         mimdet(*words, tmp_path / "model.pth"), 2,
         "error: 'model.pth' does not end in .safetensors; pickles are not written.",
         "  at:  --out",
-        f"  fix: give for example --out {tmp_path / 'model.safetensors'}.",
+        f"  fix: for example --out {tmp_path / 'model.safetensors'}.",
     )  # fmt: skip
     there = tmp_path / "there.safetensors"
     there.write_text("precious")
     refused(
         mimdet(*words, there), 2,
-        "error: the file is there already.",
+        "error: the file already exists.",
         f"  at:  {there}",
-        "  fix: remove it, or give another --out.",
+        "  fix: remove it, or choose another --out.",
     )  # fmt: skip
     assert there.read_text() == "precious"
     assert mimdet(*words, there / "model.safetensors").code == 6

@@ -197,7 +197,7 @@ def test_missing_weights_are_said_before_anything_else_with_both_ways_out(
     assert outcome.err == (
         "error: 'mae-base' (MAE ViT-Base, encoder and decoder) is not on this machine.\n"
         f"  at:  init.weights; looked in {tmp_path / 'store'} and the Hub's cache\n"
-        "  fix: `mimdet pull mae-base`, or `mimdet pull --import FILE --as mae-base-full` and "
+        "  fix: `mimdet pull mae-base`, or `mimdet weights import FILE --as mae-base-full` and "
         "`--set init.weights=mae-base-full` (the paper's own start); or train from random weights "
         "with `--set init.weights=null`.\n"
     )
@@ -212,11 +212,11 @@ def test_refused_weights_leave_no_run_folder_behind(mimdet, tiny, shapes, tmp_pa
     )  # fmt: skip
     assert outcome.code == 4
     assert outcome.err.splitlines()[-3:] == [
-        "error: the file cannot be read: it is no archive of torch.save, and no other pickle is "
+        "error: the file cannot be read: it is not a torch.save archive, and no other pickle is "
         "opened.",
         f"  at:  {tmp_path / 'w.pth'}, 22 bytes",
-        "  fix: fetch it again; if it is whole, and of an older format (torch before 1.6, "
-        "detectron2's .pkl), save its tensors anew with `safetensors.torch.save_file`.",
+        "  fix: download it again; if it is intact but in an older format (torch before 1.6, "
+        "detectron2's .pkl), save its tensors with `safetensors.torch.save_file`.",
     ]
     assert not (tmp_path / "run").exists()
 

@@ -31,3 +31,16 @@ def test_figures_in_words_are_aligned_among_themselves():
         "b          -          -",
     ]
     assert text_table(["cell", "p"], [], figures=True) == "cell  p\n----  -"
+
+
+def test_digits_and_whole_numbers_are_shown_as_asked():
+    assert text_table(["n", "s"], [[12, 0.12345], [3, None]], digits=3).splitlines() == [
+        " n      s",
+        "--  -----",
+        "12  0.123",
+        " 3      -",
+    ]
+
+
+def test_table_without_rows_is_its_heading():
+    assert text_table(["name", "AP"], []) == "name  AP\n----  --"

@@ -108,7 +108,7 @@ def test_a_file_of_a_backbone_alone_is_refused(tmp_path):
     recipe = small(tmp_path, "vitdet", {}, {})
     file = tmp_path / "mae.pth"
     torch.save({"model": {"patch_embed.proj.bias": torch.ones(32)}}, file)
-    with pytest.raises(WeightsError, match="no class scores of a detector in detectron2's layout"):
+    with pytest.raises(WeightsError, match="no class scores in detectron2's layout"):
         convert(load_recipe(recipe), Released(file), out=tmp_path / "run", progress=Console())
     assert not (tmp_path / "run").exists()
 

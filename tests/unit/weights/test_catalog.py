@@ -6,7 +6,7 @@ import yaml
 
 from mimdet_cli.recipe.catalog import shipped_folder, shipped_names
 from mimdet_cli.recipe.load import load_recipe
-from mimdet_cli.weights.catalog import IMAGENET, entries, folder
+from mimdet_cli.weights.catalog import IMAGENET, entries, weights_folder
 
 MAE = {"raw pixels", "normalised pixels"}
 
@@ -74,10 +74,10 @@ def test_file_of_the_catalogue_has_no_misspelt_field():
 
 def test_folder_follows_the_environment_and_the_user_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "mine"))
-    assert folder() == tmp_path / "mine"
+    assert weights_folder() == tmp_path / "mine"
     monkeypatch.delenv("MIMDET_WEIGHTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder() == tmp_path / "mimdet" / "weights"
+    assert weights_folder() == tmp_path / "mimdet" / "weights"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert folder() == tmp_path / "home" / ".cache" / "mimdet" / "weights"
+    assert weights_folder() == tmp_path / "home" / ".cache" / "mimdet" / "weights"

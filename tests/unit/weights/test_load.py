@@ -106,7 +106,7 @@ def test_report_is_written_in_three_lines_and_as_json(tmp_path):
 def test_encoder_without_decoder_is_not_enough(tmp_path):
     tensors = {key: t for key, t in mae_tensors().items() if not key.startswith("decoder_")}
     error = refusal(detector(), tensors, tmp_path)
-    assert error.what.startswith("only ")
+    assert error.what.startswith("the file holds only ")
     assert "missing: decoder.pos_embed" in error.what
     assert "more." in error.what
     assert "--set init.allow_missing=0." in error.fix
@@ -148,9 +148,11 @@ def test_map_that_loads_nothing_never_meets_the_promise(tmp_path, fresh, allow_m
     assert caught.value.exit_code == 4
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     if fresh == (r".*",):
-        assert caught.value.what == "the backbone declares nothing that 'x' files would fill."
+        assert caught.value.what == "the backbone declares no parameter that 'x' files could fill."
     else:
-        assert caught.value.what.startswith("only 0.0 % of the parameters that 'x' files bring")
+        assert caught.value.what.startswith(
+            "the file holds only 0.0 % of the parameters that 'x' files"
+        )
         assert "allow_missing" not in caught.value.fix  # no leave that would help is offered
 
 
@@ -180,7 +182,7 @@ def test_backbone_that_declares_nothing_is_told_how_to(tmp_path):
     model = detector()
     model.backbone = Silent(model.backbone.options)
     error = refusal(model, mae_tensors(), tmp_path)
-    assert error.what == "the backbone declares nothing that 'mae' files would fill."
+    assert error.what == "the backbone declares no parameter that 'mae' files could fill."
     assert "`is_pretrained`" in error.fix
 
 
@@ -239,14 +241,14 @@ def test_positions_of_no_square_grid_are_a_wrong_shape_with_the_reason(tmp_path,
 
 def test_file_whose_keys_are_all_dropped_is_an_error(tmp_path):
     error = refusal(detector(), {"cls_token": torch.ones(1, 1, 32)}, tmp_path)
-    assert error.what.startswith("only 0.0 % of the parameters")
+    assert error.what.startswith("the file holds only 0.0 % of the parameters")
 
 
 def test_unknown_keys_are_counted_and_named(tmp_path):
     tensors = mae_tensors() | {"head.weight": torch.ones(2), "module.x": torch.ones(2)}
     error = refusal(detector(), tensors, tmp_path)
     assert error.what == "2 keys of the file have no place in this model: head.weight, module.x."
-    assert error.fix == "is it a 'mae' file, and do the backbone's options match it?"
+    assert error.fix == "check that it is a 'mae' file, and that the backbone's options match it."
 
 
 def test_key_that_is_renamed_to_nothing_of_ours_is_named_with_its_neighbour(tmp_path):

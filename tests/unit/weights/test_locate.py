@@ -8,8 +8,8 @@ from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
 from mimdet_cli.recipe.schema import Data, Init
 from mimdet_cli.weights import lock
-from mimdet_cli.weights.catalog import Entry, entries
-from mimdet_cli.weights.locate import Source, locate, pixel_warnings
+from mimdet_cli.weights.catalog import CatalogEntry, entries
+from mimdet_cli.weights.locate import LocatedWeights, locate, pixel_warnings
 from mimdet_cli.weights.lock import Locked
 
 
@@ -48,7 +48,7 @@ def test_file_laid_into_the_folder_by_hand_is_found(store, suffix):
     (store / f"mae-base{suffix}").touch()
     (source,) = locate(Init(weights="mae-base"))
     expected = entries()["mae-base"]
-    assert source == Source(store / f"mae-base{suffix}", "hf_mae", "mae-base", expected)
+    assert source == LocatedWeights(store / f"mae-base{suffix}", "hf_mae", "mae-base", expected)
 
 
 def test_recorded_file_is_found_with_where_it_came_from(store):
@@ -64,7 +64,7 @@ def test_recorded_file_is_found_with_where_it_came_from(store):
 
 
 def test_own_name_is_found_by_its_record(store):
-    entry = Entry("mine", "mae", "MIT")
+    entry = CatalogEntry("mine", "mae", "MIT")
     keep(store, "mine", entry=entry)
     (source,) = locate(Init(weights="mine"))
     assert (source.format, source.entry) == ("mae", entry)
@@ -79,7 +79,7 @@ def test_recipe_may_read_a_known_file_by_another_format(store):
 @pytest.mark.parametrize(
     ("name", "repo", "command"),
     [("mae-base", "o/r", "mimdet pull mae-base"),
-     ("mae-base-full", None, "mimdet pull --import FILE --as mae-base-full")],
+     ("mae-base-full", None, "mimdet weights import FILE --as mae-base-full")],
 )  # fmt: skip
 def test_file_that_was_changed_is_not_used(store, name, repo, command):
     record = keep(store, name, repo=repo)
@@ -87,7 +87,7 @@ def test_file_that_was_changed_is_not_used(store, name, repo, command):
     path.write_bytes(bytes(record.bytes))
     os.utime(path, ns=(1, 2))
     error = refusal(weights=name)
-    assert "its bytes have changed" in error.what
+    assert "has changed since it was recorded" in error.what
     assert record.sha256 in error.where
     assert error.fix.startswith(f"`{command}`")
 
@@ -99,7 +99,7 @@ def test_missing_weights_name_both_commands_and_the_way_without(store):
     assert str(store) in error.where
     for way in (
         "`mimdet pull mae-large`",
-        "`mimdet pull --import FILE --as mae-large-full` and `--set init.weights=mae-large-full`",
+        "`mimdet weights import FILE --as mae-large-full` and `--set init.weights=mae-large-full`",
         "`--set init.weights=null`",
     ):
         assert way in error.fix
@@ -107,7 +107,7 @@ def test_missing_weights_name_both_commands_and_the_way_without(store):
 
 def test_missing_weights_that_are_not_on_the_hub_say_where_they_are():
     error = refusal(weights="mae-base-full")
-    assert "`mimdet pull --import FILE --as mae-base-full`, with mae_pretrain_" in error.fix
+    assert "`mimdet weights import FILE --as mae-base-full`, with mae_pretrain_" in error.fix
     assert "`mimdet pull mae-base-full`" not in error.fix
 
 
@@ -123,7 +123,7 @@ def test_all_that_is_missing_is_told_at_once():
 def test_own_file_needs_its_format(tmp_path):
     path = tmp_path / "mine.pth"
     path.touch()
-    assert locate(Init(weights=str(path), format="mae")) == [Source(path, "mae")]
+    assert locate(Init(weights=str(path), format="mae")) == [LocatedWeights(path, "mae")]
     error = refusal(weights=str(path))
     assert "never guessed" in error.what
     assert error.where == "init.format"
@@ -137,7 +137,7 @@ def test_own_file_that_is_missing_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("mae-bsae", "did you mean 'mae-base'?"), ("a.ckpt", "`mimdet pull --list` shows the names.")],
+    [("mae-bsae", "did you mean 'mae-base'?"), ("a.ckpt", "`mimdet weights ls` lists the names.")],
 )
 def test_other_name_is_neither(name, fix):
     error = refusal(weights=name)
@@ -151,7 +151,7 @@ def test_further_files_come_after_the_first_and_their_mistakes_name_their_place(
     second.touch()
     more = [{"weights": str(second), "format": "convnext_stem"}]
     init = Init.model_validate({"weights": str(first), "format": "mae", "more": more})
-    assert locate(init) == [Source(first, "mae"), Source(second, "convnext_stem")]
+    assert locate(init) == [LocatedWeights(first, "mae"), LocatedWeights(second, "convnext_stem")]
     assert refusal(more=[{"weights": str(tmp_path / "no.pth")}]).where == "init.more[0].weights"
 
 

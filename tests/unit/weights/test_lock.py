@@ -10,11 +10,13 @@ import pytest
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import replacing, sha256
 from mimdet_cli.weights import lock
-from mimdet_cli.weights.catalog import Entry
+from mimdet_cli.weights.catalog import CatalogEntry
 from mimdet_cli.weights.lock import Locked
 
 RECORD = Locked(file="model.safetensors", sha256="ab" * 32, bytes=3, repo="o/r", commit="cd" * 20)
-OWN = Entry("a thing", "mae", "MIT", repo="o/r", file="x.safetensors", pixel_mean=(1.0, 2.0, 3.0))
+OWN = CatalogEntry(
+    "a thing", "mae", "MIT", repo="o/r", file="x.safetensors", pixel_mean=(1.0, 2.0, 3.0)
+)
 
 
 def recorded(folder, content=b"abc") -> tuple[Locked, object]:

@@ -54,7 +54,7 @@ def test_format_of_before_torch_1_6_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "w.pth"
     torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
     error = refusal(path)
-    assert error.what.endswith("it is no archive of torch.save, and no other pickle is opened.")
+    assert error.what.endswith("it is not a torch.save archive, and no other pickle is opened.")
     assert "torch before 1.6" in error.fix
     assert "safetensors.torch.save_file" in error.fix
 
@@ -94,7 +94,7 @@ def test_file_that_wants_to_run_a_command_is_refused_and_does_not_run_it(tmp_pat
     torch.save({**TENSORS, "x": RunsACommand(made)}, path)
     error = refusal(path)
     assert error.what == (
-        f"the file asks to run code while it is opened ({os.name}.system), and was refused."
+        f"the file would run code when opened ({os.name}.system), so it was refused."
     )
     assert error.where == str(path)
     assert not made.exists()

@@ -1,23 +1,36 @@
-"""What went wrong between this machine and the Hub, and the command that mends it."""
+"""Why weights do not arrive: errors of the Hub, its cache and the weights folder, with the fix.
+
+Tests run the commands that the messages suggest.
+"""
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from mimdet_cli.errors import WeightsError
-
-if TYPE_CHECKING:
-    from mimdet_cli.weights.hub import Wanted
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 TOO_MANY = 429
 
 
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository at a branch or commit; `command` pulls it as `name`."""
+
+    name: str
+    repo: str
+    file: str
+    revision: str
+    command: str
+
+
 @contextmanager
-def explained(wanted: "Wanted") -> Iterator[None]:
-    """Errors of the client become errors that a user can mend; others pass."""
+def explained(wanted: HubFile) -> Iterator[None]:
+    """Turn errors of the client that the user can fix into ours; others pass."""
     try:
         yield
     except Exception as error:
@@ -27,7 +40,24 @@ def explained(wanted: "Wanted") -> Iterator[None]:
         raise known from error
 
 
-def _explain(wanted: "Wanted", error: Exception) -> WeightsError | None:
+@contextmanager
+def writing(folder: Path, name: str, elsewhere: str) -> Iterator[None]:
+    """Explain errors of writing `name`; the command `elsewhere` uses another folder."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        said = error.strerror if isinstance(error, OSError) else None
+        reason = " ".join((said or str(error)).split()).rstrip(".")
+        raise WeightsError(
+            f"'{name}' cannot be written: {reason}.",
+            where=str(folder),
+            fix=f"free some space and make it writable, or use another folder: `{elsewhere}`.",
+        ) from error
+
+
+def _explain(wanted: HubFile, error: Exception) -> WeightsError | None:
     from huggingface_hub import errors as hub
 
     if isinstance(error, (hub.LocalEntryNotFoundError, ValueError)) and error.__cause__:
@@ -43,7 +73,7 @@ def _explain(wanted: "Wanted", error: Exception) -> WeightsError | None:
         return WeightsError(
             "the server does not answer like a Hugging Face Hub.",
             where=_url(wanted),
-            fix=f"correct or unset HF_ENDPOINT, look at the proxy, then `{wanted.command}`.",
+            fix=f"correct or unset HF_ENDPOINT, check the proxy, then `{wanted.command}`.",
         )
     if isinstance(error, hub.HfHubHTTPError):
         return _refused(wanted, error)
@@ -55,7 +85,7 @@ def _explain(wanted: "Wanted", error: Exception) -> WeightsError | None:
     return None
 
 
-def _refused(wanted: "Wanted", error: Any) -> WeightsError:
+def _refused(wanted: HubFile, error: Any) -> WeightsError:
     """The Hub answered with an error."""
     from huggingface_hub import errors as hub
 
@@ -65,54 +95,54 @@ def _refused(wanted: "Wanted", error: Any) -> WeightsError:
         return WeightsError(
             f"the Hub has no repository '{wanted.repo}', or it is private.",
             where=_url(wanted),
-            fix=f"correct the name; for a private one `HF_TOKEN=hf_... {wanted.command}`.",
+            fix=f"correct the name; if it is private, `HF_TOKEN=hf_... {wanted.command}`.",
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return WeightsError(
             f"the repository '{wanted.repo}' has no revision '{wanted.revision}'.",
             where=_url(wanted),
-            fix=f"`{wanted.command} --revision main`, after a look at what that holds.",
+            fix=f"check what main holds, then `{wanted.command} --revision main`.",
         )
     if isinstance(error, hub.RemoteEntryNotFoundError):
         return _no_such_file(wanted)
     status = error.response.status_code
     if status == TOO_MANY:
         return WeightsError(
-            "the Hub has had too many requests from here (429), also after waiting.",
+            "too many requests to the Hub from this address (429), even after waiting.",
             where=_url(wanted),
-            fix=f"wait some minutes, then `{wanted.command}`; with HF_TOKEN the limit is higher.",
+            fix=f"wait some minutes, then `{wanted.command}`; HF_TOKEN raises the limit.",
         )
     if status in (401, 403):
         return WeightsError(
-            f"the Hub refuses access ({status}): the token is wrong or lacks the right to read.",
+            f"the Hub refuses access ({status}): the token is wrong or lacks read permission.",
             where=_url(wanted),
             fix=f"`HF_TOKEN=hf_... {wanted.command}` with a token of huggingface.co/settings/tokens"
             ", or unset HF_TOKEN for a public repository.",
         )
     return WeightsError(
-        f"the Hub answered with an error ({status}), also after waiting.",
+        f"the Hub answered with an error ({status}), even after waiting.",
         where=_url(wanted),
         fix=f"try `{wanted.command}` later.",
     )
 
 
-def _gated(wanted: "Wanted") -> WeightsError:
+def _gated(wanted: HubFile) -> WeightsError:
     from huggingface_hub import get_token
 
     if get_token() is None:
         return WeightsError(
-            f"'{wanted.repo}' is given only to users who are logged in and accept its terms.",
+            f"'{wanted.repo}' is open only to users who are logged in and have accepted its terms.",
             where=_url(wanted),
             fix=f"accept them at {_url(wanted)}, then `HF_TOKEN=hf_... {wanted.command}`.",
         )
     return WeightsError(
-        f"'{wanted.repo}' is given only to users who accept its terms; your token's has not.",
+        f"'{wanted.repo}' is open only to users who have accepted its terms; yours has not.",
         where=_url(wanted),
         fix=f"accept them at {_url(wanted)} as that user, then `{wanted.command}`.",
     )
 
 
-def _no_such_file(wanted: "Wanted") -> WeightsError:
+def _no_such_file(wanted: HubFile) -> WeightsError:
     others = _weights_in(wanted)
     what = f"'{wanted.repo}' has no file '{wanted.file}' at '{wanted.revision}'"
     return WeightsError(
@@ -124,66 +154,71 @@ def _no_such_file(wanted: "Wanted") -> WeightsError:
     )
 
 
-def _weights_in(wanted: "Wanted") -> list[str]:
-    """The safetensors files that the repository has instead."""
+def _weights_in(wanted: HubFile) -> list[str]:
+    """The safetensors files that the repository does have."""
     from huggingface_hub import HfApi
 
     try:
         with explained(wanted):
             found = HfApi().model_info(wanted.repo, revision=wanted.revision, timeout=10)
-    except WeightsError:  # the caller reports the missing file; this was for a better hint
+    except WeightsError:  # the caller reports the missing file; this is only for its hint
         return []
-    names = [one.rfilename for one in found.siblings or ()]
+    names = [file.rfilename for file in found.siblings or ()]
     return [name for name in names if name.endswith(".safetensors")]
 
 
-def _offline(wanted: "Wanted") -> WeightsError:
+def _offline(wanted: HubFile) -> WeightsError:
     return WeightsError(
         f"'{wanted.name}' is not in the cache, and HF_HUB_OFFLINE forbids the network.",
         where=_url(wanted),
-        fix=f"`HF_HUB_OFFLINE=0 {wanted.command}`; or on a machine with network `{wanted.command} "
-        f"--to DIR`, and here `mimdet pull --from DIR`.",
+        fix=f"`HF_HUB_OFFLINE=0 {wanted.command}`; {_by_folder(wanted)}.",
     )
 
 
-def _unreachable(wanted: "Wanted", error: Exception) -> WeightsError:
+def _unreachable(wanted: HubFile, error: Exception) -> WeightsError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return WeightsError(
-        f"the Hub cannot be reached, or has stopped sending: {reason}.",
+        f"the Hub cannot be reached, or stopped sending: {reason}.",
         where=_url(wanted),
-        fix=f"look at network, proxy and HF_ENDPOINT, then `{wanted.command}`; or on another "
-        f"machine `{wanted.command} --to DIR`, and here `mimdet pull --from DIR`.",
+        fix=f"check network, proxy and HF_ENDPOINT, then `{wanted.command}`; {_by_folder(wanted)}.",
     )
 
 
-def _disk(wanted: "Wanted", error: OSError) -> WeightsError | None:
-    """The cache cannot take the file, or got less than was announced."""
+def _by_folder(wanted: HubFile) -> str:
+    return (
+        f"or on a machine with network `{wanted.command}` and "
+        f"`mimdet weights export {wanted.name} --to DIR`, then here `mimdet pull --from DIR`"
+    )
+
+
+def _disk(wanted: HubFile, error: OSError) -> WeightsError | None:
+    """The cache cannot store the file, or the file is shorter than announced."""
     from huggingface_hub import constants
 
     cache = constants.HF_HUB_CACHE
     elsewhere = f"`HF_HOME=DIR {wanted.command}`"
     if error.errno in FULL:
         return WeightsError(
-            f"there is no space left for '{wanted.name}'.",
+            f"no space is left for '{wanted.name}'.",
             where=cache,
             fix=f"free some, or use another disk: {elsewhere}.",
         )
     if error.errno in FORBIDDEN:
         return WeightsError(
-            "the cache of the Hub may not be written.",
+            "the Hub's cache is not writable.",
             where=error.filename or cache,
-            fix=f"use a folder that may: {elsewhere}.",
+            fix=f"use a writable folder: {elsewhere}.",
         )
     if "Consistency check failed" in str(error):
         return WeightsError(
-            f"'{wanted.name}' was cut short: fewer bytes came than were announced.",
+            f"'{wanted.name}' was cut short: fewer bytes arrived than announced.",
             where=_url(wanted),
-            fix=f"run `{wanted.command}` again; nothing of it was kept.",
+            fix=f"run `{wanted.command}` again; nothing was kept.",
         )
     return None
 
 
-def _url(wanted: "Wanted") -> str:
+def _url(wanted: HubFile) -> str:
     from huggingface_hub import constants
 
     return f"{constants.ENDPOINT}/{wanted.repo}"
