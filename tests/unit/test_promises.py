@@ -1,4 +1,4 @@
-"""What the linters cannot express: sizes, names, documentation, entry points, the file map."""
+"""What the linters cannot express: names, documentation, entry points, the file map."""
 
 import re
 import tomllib
@@ -21,11 +21,6 @@ def python_files(*folders: str) -> list[Path]:
     files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
     assert len(files) >= 40
     return files
-
-
-def test_no_file_has_more_than_400_lines():
-    sizes = {f: len(f.read_text().splitlines()) for f in python_files(*PACKAGES, "tests")}
-    assert {str(f.relative_to(ROOT)): n for f, n in sizes.items() if n > 400} == {}
 
 
 def test_no_module_is_a_drawer():
