@@ -1,6 +1,6 @@
-"""Pictures of a run: losses, learning rate and AP over the steps; precision over recall.
+"""Charts of a run: losses, learning rate and AP over the steps; precision over recall.
 
-Figures are objects of their own: pyplot's global state, and with it a display, is never touched.
+Figures are made without pyplot, whose global state would need a display.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,13 +47,13 @@ class PrecisionReport(Protocol):
 
     @property
     def curves(self) -> Mapping[Task, Mapping[str, Sequence[float]]]:
-        """Curves by IoU threshold, of each task that was scored."""
+        """Curves by IoU threshold for each task that was scored."""
 
 
 def pr_curves(report: PrecisionReport, path: Path) -> None:
     """Draw precision over recall as a PNG: a panel for each task that was scored.
 
-    An empty line (no object of any class) is left out.
+    A curve without points (no object of any class) is omitted.
     """
     curves = report.curves
     figure = Figure(figsize=(4.4 * len(curves), 3.8), dpi=130, layout="constrained")
@@ -84,7 +84,7 @@ def smooth(values: Numbers, window: int) -> Numbers:
 
 
 def panel(axes: Axes, title: str, below: str, *, filled: bool) -> None:
-    """The common style; a panel that stays empty says so."""
+    """The common style; an empty panel says so."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(below, fontsize=8, color=MUTED)
     axes.spines[["top", "right"]].set_visible(False)
@@ -98,7 +98,7 @@ def panel(axes: Axes, title: str, below: str, *, filled: bool) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the PNG; a reader never sees half of it."""
+    """Write the PNG, whole or not at all."""
     with replacing(path) as partial:
         figure.savefig(partial, format="png")
 
@@ -151,7 +151,7 @@ def _ap(axes: Axes, evals: Sequence[Record]) -> None:
 
 
 def _column(values: Iterable[float | None]) -> Numbers:
-    """One number per record; null becomes NaN, which a plot leaves out."""
+    """One number per record; null becomes NaN, which a plot omits."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 

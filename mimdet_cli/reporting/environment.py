@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, commit, and the packages that bring backbones."""
+"""The environment of a run: versions, machine, commit, and the packages that provide backbones."""
 
 import os
 import platform
@@ -44,7 +44,7 @@ def git_commit(checkout: Path) -> str | None:
 
 
 def plugins() -> dict[str, str]:
-    """Usable backbones by name, each with the distribution and version that provides it."""
+    """Usable backbones by name, each with its distribution and version."""
     return {written(claim): claim.provider for claim in claims() if claim.allowed}
 
 

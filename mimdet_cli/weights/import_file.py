@@ -56,8 +56,7 @@ def import_file(
         if name not in entries():
             record = replace(record, entry=entry)
         recorded = lock.write(weights_folder(), name, record, over=before)
-    if before is None:
-        lock.announce(name, entry, recorded, progress)
+    lock.announce(name, entry, before, recorded, progress)
     return WeightsResult.recorded(name, entry, recorded, here=False)
 
 

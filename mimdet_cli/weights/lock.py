@@ -110,12 +110,19 @@ def refuse_other(name: str, recorded: str, found: str, path: Path, relock_comman
         )
 
 
-def announce(name: str, entry: CatalogEntry, record: Locked, progress: Progress) -> None:
-    """Tell once what is recorded, and what the licence is."""
+def announce(
+    name: str, entry: CatalogEntry, before: Locked | None, record: Locked, progress: Progress
+) -> None:
+    """Report a new or changed record: what is recorded, and on the first time the licence."""
     commit = f"commit {record.commit} and " if record.commit else ""
+    recorded = f"recorded {commit}sha256 {record.upstream_sha256}"
+    if before is not None:
+        if before.upstream_sha256 != record.upstream_sha256:
+            progress.say(f"{name}: {recorded} in place of {before.upstream_sha256}")
+        return
     progress.say(
-        f"{name}: first time on this machine; recorded {commit}sha256 {record.upstream_sha256} in "
-        f"{weights_folder() / NAME}, which later pulls must match"
+        f"{name}: first time on this machine; {recorded} in {weights_folder() / NAME}, which "
+        "later pulls must match"
     )
     shown = record.entry or entry
     progress.say(f"{name}: licence: {shown.licence}")

@@ -114,8 +114,7 @@ def _take(
     command = relock_command if relock else f"mimdet pull {name} --from {quote(str(folder))}"
     _copy(path, name, record, weights_folder(), f"MIMDET_WEIGHTS=DIR {command}")
     recorded = lock.read(weights_folder())[name]
-    if before is None:
-        lock.announce(name, entry, recorded, progress)
+    lock.announce(name, entry, before, recorded, progress)
     return WeightsResult.recorded(name, entry, recorded, here=False)
 
 

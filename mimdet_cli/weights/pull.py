@@ -39,7 +39,7 @@ class PullOptions:
 
 @dataclass(frozen=True, slots=True)
 class WeightsRequest:
-    """Weights to pull, as `arguments` of the command line ask for them."""
+    """Weights to pull; `arguments` name them on the command line."""
 
     name: str
     entry: CatalogEntry
@@ -66,7 +66,7 @@ def pull(
     errors: list[WeightsError] = []
     for name in dict.fromkeys(names):
         try:
-            done.append(_pull_one(request(name, options), options, dry_run, progress))
+            done.append(_pull_one(parse_request(name, options), options, dry_run, progress))
         except WeightsError as error:
             errors.append(error)
     if errors:
@@ -76,7 +76,7 @@ def pull(
     return done
 
 
-def request(name: str, options: PullOptions) -> WeightsRequest:
+def parse_request(name: str, options: PullOptions) -> WeightsRequest:
     """What `name` stands for: known weights, or OWNER/REPOSITORY on the Hub."""
     names = known()
     if name in names:
@@ -121,40 +121,39 @@ def _request_of_the_hub(repo: str, name: str, options: PullOptions) -> WeightsRe
     entry = CatalogEntry(f"{repo} of the Hub", options.format, "not known", repo=repo, file=file)
     arguments = f"{repo} --format {options.format}"
     arguments += f" --as {options.name}" if options.name else ""
-    asked = WeightsRequest(name, entry, arguments, catalogued=False, relock=options.relock)
+    request = WeightsRequest(name, entry, arguments, catalogued=False, relock=options.relock)
     before = lock.read(weights_folder()).get(name)
     if before is not None and before.repo != repo and not options.relock:
         raise WeightsError(
             f"'{name}' is already the name of {before.repo or before.file}.",
             where=str(weights_folder() / lock.NAME),
-            fix=f"choose another with --as NAME, or replace it: `{asked.relock_command}`.",
+            fix=f"choose another with --as NAME, or replace it: `{request.relock_command}`.",
         )
-    return asked
+    return request
 
 
 def _pull_one(
-    asked: WeightsRequest, options: PullOptions, dry_run: bool, progress: Progress
+    request: WeightsRequest, options: PullOptions, dry_run: bool, progress: Progress
 ) -> WeightsResult:
-    name, entry = asked.name, asked.entry
+    name, entry = request.name, request.entry
     recorded = lock.read(weights_folder()).get(name)
     before = None if options.relock else recorded
     if before is not None and not options.file and not options.revision and _is_here(before):
         return WeightsResult.recorded(name, entry, before, here=True)
-    wanted = _wanted(asked, options, before)
+    wanted = _wanted(request, options, before)
     if dry_run:
         found = hub.offer(wanted)
         where = (wanted.repo, wanted.file, found.commit)
         hashed = before.upstream_sha256 if before else entry.sha256
         return WeightsResult(name, entry, *where, hashed, found.bytes, None, found.cached)
-    fetched = _fetch_recorded(wanted, asked, before, progress)
-    with writing(weights_folder(), name, f"MIMDET_WEIGHTS=DIR {asked.command}"):
-        record = _record(wanted, asked, before, fetched)
+    fetched = _fetch_recorded(wanted, request, before, progress)
+    with writing(weights_folder(), name, f"MIMDET_WEIGHTS=DIR {request.command}"):
+        record = _record(wanted, request, before, fetched)
         now = lock.write(weights_folder(), name, record, over=recorded)
     lock.refuse_other(
-        name, now.upstream_sha256, record.upstream_sha256, fetched.path, asked.relock_command
+        name, now.upstream_sha256, record.upstream_sha256, fetched.path, request.relock_command
     )
-    if recorded is None:
-        lock.announce(name, entry, now, progress)
+    lock.announce(name, entry, recorded, now, progress)
     return WeightsResult.recorded(name, entry, now, here=not fetched.fresh)
 
 
@@ -164,27 +163,27 @@ def _is_here(record: Locked) -> bool:
     return path is not None and sha256(path) == record.sha256
 
 
-def _wanted(asked: WeightsRequest, options: PullOptions, before: Locked | None) -> HubFile:
+def _wanted(request: WeightsRequest, options: PullOptions, before: Locked | None) -> HubFile:
     """The file to fetch: as chosen, else as recorded, else as in the catalogue."""
-    entry = asked.entry
+    entry = request.entry
     if entry.repo is None:
         raise WeightsError(
-            f"'{asked.name}' ({entry.about}) is not on the Hub.",
+            f"'{request.name}' ({entry.about}) is not on the Hub.",
             where=entry.where or "",
-            fix=f"download it there, then `mimdet weights import FILE --as {asked.name}`.",
+            fix=f"download it there, then `mimdet weights import FILE --as {request.name}`.",
         )
     # an import under the name of a repository records no commit
     before = before if before and before.repo else None
     file = options.file or (before.file if before else entry.file) or MODEL
     pinned = (before.commit if before else entry.revision) or entry.ref
-    return HubFile(asked.name, entry.repo, file, options.revision or pinned, asked.command)
+    return HubFile(request.name, entry.repo, file, options.revision or pinned, request.command)
 
 
 def _fetch_recorded(
-    wanted: HubFile, asked: WeightsRequest, before: Locked | None, progress: Progress
+    wanted: HubFile, request: WeightsRequest, before: Locked | None, progress: Progress
 ) -> Fetched:
     """The file with the hash of the catalogue or the record; a wrong one is not kept."""
-    recorded = asked.entry.sha256 or (before.upstream_sha256 if before else None)
+    recorded = request.entry.sha256 or (before.upstream_sha256 if before else None)
     fetched = hub.fetch(wanted, progress)
     if recorded in (None, fetched.sha256):
         return fetched
@@ -194,25 +193,25 @@ def _fetch_recorded(
     if fetched.fresh and fetched.sha256 != recorded:
         hub.discard(fetched.path)
     lock.refuse_other(
-        wanted.name, str(recorded), fetched.sha256, fetched.path, asked.relock_command
+        wanted.name, str(recorded), fetched.sha256, fetched.path, request.relock_command
     )
     return fetched
 
 
 def _record(
-    wanted: HubFile, asked: WeightsRequest, before: Locked | None, fetched: Fetched
+    wanted: HubFile, request: WeightsRequest, before: Locked | None, fetched: Fetched
 ) -> Locked:
     if not wanted.file.endswith(SAFETENSORS):
         upstream = Upstream(wanted.file, wanted.repo, fetched.commit)
-        return store(fetched.path, wanted.name, asked.entry, upstream)
+        return store(fetched.path, wanted.name, request.entry, upstream)
     try:
         refuse_unreadable(fetched.path)
     except WeightsError:
         hub.discard(fetched.path)
         raise
     entry = before.entry if before else None
-    if not asked.catalogued and entry is None:
-        entry = replace(asked.entry, licence=hub.licence(wanted))
+    if not request.catalogued and entry is None:
+        entry = replace(request.entry, licence=hub.licence(wanted))
     status = fetched.path.stat()
     return Locked(
         file=wanted.file,

@@ -12,7 +12,7 @@ from mimdet_cli.files import sha256
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.import_file import import_file
 from mimdet_cli.weights.offline import copy_to, take_from
-from mimdet_cli.weights.pull import PullOptions, pull, request
+from mimdet_cli.weights.pull import PullOptions, parse_request, pull
 from mimdet_cli.weights.result import listing
 
 FULL = {
@@ -41,26 +41,26 @@ def mine(path, layout="mae", name="mine", tensors=None, *, relock=False):
 
 
 def test_known_name_is_pulled_by_its_name():
-    found = request("mae-base", PullOptions())
+    found = parse_request("mae-base", PullOptions())
     assert (found.command, found.catalogued) == ("mimdet pull mae-base", True)
-    again = request("mae-base", PullOptions(relock=True))
+    again = parse_request("mae-base", PullOptions(relock=True))
     assert again.command == found.relock_command == "mimdet weights relock mae-base"
 
 
 def test_misspelt_name_names_its_nearest_neighbour():
-    error = refusal(request, "mae-bsae", PullOptions())
+    error = refusal(parse_request, "mae-bsae", PullOptions())
     assert error.fix == "did you mean `mimdet pull mae-base`?"
 
 
 def test_repository_of_the_catalogue_is_known_by_its_name():
-    error = refusal(request, "facebook/vit-mae-base", PullOptions())
+    error = refusal(parse_request, "facebook/vit-mae-base", PullOptions())
     assert "`mimdet pull mae-base`" in error.fix
 
 
 def test_repository_with_its_format_is_named_after_itself_or_as_request():
     options = PullOptions(format="timm")
-    assert request("timm/some.tag", options).name == "some.tag"
-    found = request("timm/some.tag", PullOptions(format="timm", name="short"))
+    assert parse_request("timm/some.tag", options).name == "some.tag"
+    found = parse_request("timm/some.tag", PullOptions(format="timm", name="short"))
     assert (found.name, found.command) == (
         "short", "mimdet pull timm/some.tag --format timm --as short"
     )  # fmt: skip
@@ -68,14 +68,14 @@ def test_repository_with_its_format_is_named_after_itself_or_as_request():
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", ".hidden", "-x", "a.pth", "a.safetensors"])
 def test_name_that_is_no_file_name_is_refused(tmp_path, name):
-    error = refusal(request, "o/r", PullOptions(format="mae", name=name or "/"))
+    error = refusal(parse_request, "o/r", PullOptions(format="mae", name=name or "/"))
     assert error.where == "--as"
 
 
 def test_format_of_a_catalogued_name_is_not_overruled():
     assert (
         "layout of 'mae-base' is known (hf_mae)"
-        in refusal(request, "mae-base", PullOptions(format="mae")).what
+        in refusal(parse_request, "mae-base", PullOptions(format="mae")).what
     )
 
 
