@@ -1,0 +1,25 @@
+"""Imported weights files, and refusals, for tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mimdet_cli.console import Console
+from mimdet_cli.errors import WeightsError
+from mimdet_cli.weights.import_file import import_file
+from mimdet_cli.weights.result import WeightsResult
+
+
+def refusal(call, *arguments, **named) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        call(*arguments, **named)
+    return caught.value
+
+
+def import_made(
+    path: Path, layout: str | None = "mae", name="mine", tensors=None, *, relock=False
+) -> WeightsResult:
+    """Import a file with these tensors, written to `path` first."""
+    torch.save({"model": tensors or {"a": torch.ones(2)}, "epoch": 3}, path)
+    return import_file(path, name, layout, Console(), relock=relock)
