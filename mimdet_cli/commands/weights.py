@@ -106,7 +106,9 @@ def export(
             autocompletion=complete_weights,
         ),
     ],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder; made if absent.")],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="Folder to write; created if needed.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Copy weights to a folder, for a machine without network."""
