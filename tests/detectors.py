@@ -20,6 +20,7 @@ from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.given import RecipeLike, resolve_recipe
 from mimdet_cli.recipe.overrides import parse_override
 from mimdet_cli.weights.load import LoadReport, load_weights
+from mimdet_cli.weights.write import detectron2_names
 
 NARROW_HEAD = HeadOptions(channels=8, fc_channels=16)
 MMDET_HEAD = HeadOptions(rpn_convs=1, box_head="2fc", norm="none")
@@ -100,3 +101,10 @@ def in_maes_layout(backbone: MIMDet) -> dict[str, Tensor]:
         if key.startswith("decoder.") and "stem_proj" not in key:
             mae[key.replace(".", "_", 1)] = value
     return mae
+
+
+def in_detectron2s_layout(detector: MaskRCNN) -> dict[str, Tensor]:
+    """A whole detector under the names of detectron2, which MIMDet's release has too."""
+    own = detector.state_dict()
+    names = detectron2_names(own, detector.backbone.key_maps)
+    return {names[key]: tensor for key, tensor in own.items()}

@@ -11,20 +11,17 @@ import sys
 import numpy as np
 import pytest
 import torch
-from detectors import detector_of
+from detectors import detector_of, in_detectron2s_layout
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mimdet_cli.jobs.class_names import coco_classes
 from mimdet_cli.recipe.load import dump, load_recipe
-from mimdet_cli.weights.write import detectron2_names
 
 
 def released(recipe, path, classes=3, seed=5):
     """A file in the release's layout with the weights of a fresh detector; its state dict."""
-    detector = detector_of(recipe, f"seed={seed}", classes=classes)
-    names = detectron2_names(detector.state_dict(), detector.backbone.key_maps)
-    state = {names[key]: tensor for key, tensor in detector.state_dict().items()}
+    state = in_detectron2s_layout(detector_of(recipe, f"seed={seed}", classes=classes))
     torch.save({"model": state, "iteration": 3}, path)
     return state
 

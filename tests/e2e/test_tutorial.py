@@ -5,20 +5,14 @@ Two things differ from what a reader does: the environment sees this one's packa
 network, and data and training are made short, by the words in `SHORTER`.
 """
 
-import os
 import re
-import subprocess
 import sys
-import sysconfig
-import venv
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from reader import Reader, blocks
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "backbones" / "README.md"
-NOT_RUN = "<!-- not run by the test -->\n"
-BLOCK = re.compile(rf"({re.escape(NOT_RUN)})?```(\w+)(?: file=(\S+))?\n(.*?)```", re.DOTALL)
 MODULE = Path("mimdet-my-net/src/mimdet_my_net.py")
 SHORTER = {
     ("data", "demo"): ["--train", "8", "--val", "4"],
@@ -26,17 +20,6 @@ SHORTER = {
     ("-q",): ["-k", "builds or state or whole_image"],
 }
 """First words of a command, and what is added to them; `-q` are those of `pytest`."""
-LAUNCHER = """\
-#!{python}
-import sys
-from runpy import run_module
-
-for words, more in {shorter}.items():
-    if sys.argv[1 : 1 + len(words)] == list(words):
-        sys.argv += more
-sys.argv[0] = {module!r}
-run_module({module!r}, run_name="__main__", alter_sys=True)
-"""
 BAD = {
     "No module named 'flash'": "import flash\n",
     "SyntaxError": "class MyNet\n",
@@ -52,21 +35,6 @@ BAD = {
 """A part of each row of the table of errors, and a module that is wrong in this way."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One block: what kind it is, the file that it is, if any, and its text."""
-
-    kind: str
-    file: str | None
-    text: str
-
-
-def steps() -> list[Step]:
-    """The blocks that are followed, in order."""
-    found = BLOCK.findall(TUTORIAL.read_text())
-    return [Step(kind, file or None, text) for skipped, kind, file, text in found if not skipped]
-
-
 def apply(diff: str, file: Path) -> None:
     """Put the lines with a plus in place of those with a minus; the others say where."""
     lines = diff.splitlines()
@@ -78,60 +46,27 @@ def apply(diff: str, file: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory):
-    """Run a `bash` block in the reader's folder; its output, with the errors."""
-    root = tmp_path_factory.mktemp("tutorial")
-    folder, home = root / "folder", root / "venv"
-    folder.mkdir()
-    venv.create(home, with_pip=False)
-    python = home / "bin" / "python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
-    packages = sysconfig.get_path("purelib")
-    (site / "parent.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
-    for name, module in (("mimdet", "mimdet_cli"), ("pip", "pip"), ("pytest", "pytest")):
-        program = home / "bin" / name
-        program.write_text(LAUNCHER.format(python=python, shorter=SHORTER, module=module))
-        program.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "MIMDET_WEIGHTS": str(root / "weights"),
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "100",
-        "PIP_NO_INDEX": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    environment.pop("MIMDET_PLUGINS", None)
-
-    def run(script: str) -> str:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}"
-        return done.stdout
-
-    run.folder = folder
-    return run
+def reader(tmp_path_factory):
+    """Whoever follows the tutorial."""
+    return Reader(tmp_path_factory.mktemp("tutorial"), SHORTER)
 
 
 @pytest.mark.timeout(1800)
-def test_every_step_of_the_tutorial_works_as_it_is_written(shell):
+def test_every_step_of_the_tutorial_works_as_it_is_written(reader):
     told = ""
-    followed = [step for step in steps() if step.kind in ("bash", "diff") or step.file]
+    followed = [
+        block
+        for block in blocks(TUTORIAL.read_text())
+        if block.kind in ("bash", "diff") or block.file
+    ]
     assert len(followed) >= 14
-    for step in followed:
-        if step.kind == "bash":
-            told += shell(step.text)
-        elif step.kind == "diff":
-            apply(step.text, shell.folder / MODULE)
+    for block in followed:
+        if block.kind == "bash":
+            told += reader.run(block.text)
+        elif block.kind == "diff":
+            apply(block.text, reader.folder / MODULE)
         else:
-            (shell.folder / step.file).write_text(step.text)
+            (reader.folder / block.file).write_text(block.text)
     for said in (
         "my_net       mimdet-my-net",
         "18 of 18 promises kept",
@@ -142,14 +77,14 @@ def test_every_step_of_the_tutorial_works_as_it_is_written(shell):
         "passed",
     ):
         assert said in told
-    assert list((shell.folder / "dist").glob("mimdet_my_net-0.1.0-*.whl"))
+    assert list((reader.folder / "dist").glob("mimdet_my_net-0.1.0-*.whl"))
 
 
-def test_wrong_option_is_refused_with_the_words_of_the_tutorial(shell):
-    (console,) = (step.text for step in steps() if step.kind == "console")
+def test_wrong_option_is_refused_with_the_words_of_the_tutorial(reader):
+    (console,) = (block.text for block in blocks(TUTORIAL.read_text()) if block.kind == "console")
     command, _, expected = console.partition("\n")
-    (shell.folder / "wrong.yaml").write_text("backbone:\n  name: my_net\n  kernel: 4\n")
-    said = shell(f"{command.removeprefix('$ ')} || test $? = 2")
+    (reader.folder / "wrong.yaml").write_text("backbone:\n  name: my_net\n  kernel: 4\n")
+    said = reader.run(f"{command.removeprefix('$ ')} || test $? = 2")
     assert said == expected
 
 
