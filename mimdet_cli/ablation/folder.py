@@ -1,147 +1,193 @@
-"""The folder of an ablation, which several processes may fill at once.
+"""What the folder of an ablation has recorded, checked: the plan and the figures of its runs.
 
-ablations/NAME.json   what was asked for and the rows of the table, by the names of their runs
-runs/HASH/            one run: cell.json (its figures), run/ (as `mimdet train` makes it),
-                      evals/KEY/ (predictions and results of each evaluation), log.txt, lock
-reports/NAME.*        the report as Markdown, CSV, JSON and a plot
-data/                 the embedded data set, where the ablation is given no other
+The report reads nothing else about the plan, so that it needs neither the ablation's file nor its
+recipes, which may have changed since, and starts without making any model.
 """
 
-import fcntl
-import json
-import os
-import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from mimdet_cli.ablation.layout import CELL, RECORDS, RUNS, read_record, run_folder
-from mimdet_cli.ablation.plan import Plan, Run
-from mimdet_cli.engine.checkpoint import is_whole
-from mimdet_cli.errors import BusyError, RecipeError, ResourceError
-from mimdet_cli.files import write_text
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-LOCK = "lock"
+from mimdet_cli.ablation.definition import Ablation
+from mimdet_cli.ablation.layout import CELL, RECORDS, damaged, read_record, run_folder
+from mimdet_cli.ablation.request import Request
+from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS
+from mimdet_cli.recipe.catalog import find_recipe, shown
 
-
-def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that appears whole, whoever else writes it at the same time."""
-    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
-
-
-def is_done(out: Path, run: Run) -> bool:
-    """Whether a run is trained and every evaluation of it is there."""
-    folder = run_folder(out, run.hash)
-    record = read_record(folder / CELL)
-    return is_trained(folder, record) and all(
-        is_scored(folder, record, scoring.key) for scoring in run.scorings
-    )
+Figures = dict[str, float | int | None]
+"""Figures by the keys of the metrics."""
+AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
-def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the run was trained to its end."""
-    return record.get("train_s") is not None and is_whole(folder / "run" / "last")
+class Record(BaseModel):
+    """A file of ours; what a later version adds to it is passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def is_scored(folder: Path, record: Mapping[str, Any], key: str) -> bool:
-    """Whether an evaluation of the run is there."""
-    return key in record.get("evaluations", {}) and (folder / "evals" / key).is_dir()
+class CellRecord(Record):
+    """A row of the table; `runs` are hashes by seed, `key` names the evaluation in each."""
+
+    label: str
+    training: str
+    evaluation: str
+    key: str
+    settings: dict[str, Any]
+    evals: int
+    runs: dict[int, str]
 
 
-def enter(plan: Plan) -> None:
-    """Make the folder and record the plan, unless the folder is another base's or other data's."""
-    out, name = plan.request.out, plan.source.name
+class AblationRecord(Record):
+    """What was asked for last, and the rows that it came to."""
+
+    name: str
+    ablation: Ablation
+    base: str
+    own_base: str
+    small: bool
+    overrides: list[str]
+    data: str | None
+    added: list[str]
+    left_out: dict[str, str]
+    cells: list[CellRecord]
+
+    @property
+    def default(self) -> str:
+        """The cell that the others are compared with."""
+        return self.ablation.default or self.cells[0].label
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of every cell."""
+        return tuple(self.cells[0].runs)
+
+
+class Evaluated(Record):
+    """The figures of one evaluation of a run; a metric that was not recorded has no key."""
+
+    figures: Figures
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """Accuracies from `ap`, costs beside it."""
+        if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
+            raise ValueError("an evaluation without its AP")
+        ap = _by_key(values["ap"])
+        costs = {one.key: values.get(one.key) for one in COSTS if one.per_evaluation}
+        return {"figures": {one.key: ap[one.key] for one in ACCURACIES if one.key in ap} | costs}
+
+
+class RunRecord(Record):
+    """The figures of a run, as far as it has come; without any before it is trained."""
+
+    status: Literal["trained", "done", "failed", "to do"] = "to do"
+    reason: str | None = None
+    parent: str | None = None
+    costs: Figures = {}
+    device: str | None = None
+    evaluations: dict[str, Evaluated] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """Costs stand in the file under their own keys."""
+        if not isinstance(values, dict):
+            return values
+        return {**values, "costs": {one.key: values.get(one.key) for one in COSTS}}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training has come to its end."""
+        return self.costs.get("train_s") is not None
+
+
+def read_ablation(out: Path, name: str) -> AblationRecord:
+    """What is recorded of an ablation in the folder `out`."""
     path = out / RECORDS / f"{name}.json"
-    new = _record_of(plan)
-    refuse_others(path, new)
-    try:
-        for folder in (path.parent, out / RUNS):
-            folder.mkdir(parents=True, exist_ok=True)
-        if read_record(path) != new:
-            write_record(path, new)
-    except OSError as error:
-        raise ResourceError(
-            f"the folder of the ablation cannot be written: {error.strerror}.",
+    values = read_record(path)
+    if not values:
+        there = sorted(one.stem for one in path.parent.glob("*.json"))
+        raise RecipeError(
+            f"the folder holds no ablation '{name}'.",
             where=str(out),
-            fix="give another folder with --out.",
-        ) from error
+            fix=f"it holds {', '.join(there)}."
+            if there
+            else "name the folder of its runs with --out, or run it first: leave --report out.",
+        )
+    return _checked(AblationRecord, values, path)
 
 
-def refuse_others(path: Path, new: Mapping[str, Any]) -> None:
-    """One table compares runs of one base, one data set and the same `--set`."""
-    old = read_record(path)
+def read_runs(out: Path, record: AblationRecord) -> dict[str, RunRecord]:
+    """Every run of the table and those that they go on from, by hash; all damaged ones at once."""
+    found: dict[str, RunRecord] = {}
+    errors: list[MimdetError] = []
+    left = [name for cell in record.cells for name in cell.runs.values()]
+    while left:
+        name = left.pop(0)
+        if name in found:
+            continue
+        path = run_folder(out, name) / CELL
+        found[name] = RunRecord()
+        try:
+            found[name] = _checked(RunRecord, read_record(path), path)
+        except MimdetError as error:
+            errors.append(error)
+        left += [found[name].parent or name]
+    if errors:
+        raise MimdetError.joined(errors)
+    return found
+
+
+def refuse_another(record: AblationRecord, request: Request, path: Path) -> None:
+    """What is asked for has to be what the folder holds, wherever it is said."""
+    asked: list[tuple[str, object, object]] = []
+    if request.base is not None:
+        asked.append(("from the base", record.base, shown(find_recipe(request.base))))
+    if request.overrides:
+        asked.append(("with --set", _listed(record.overrides), _listed(request.overrides)))
+    if request.seeds is not None:
+        seeds = tuple(range(request.seeds))
+        asked.append(("from the seeds", _listed(record.seeds), _listed(seeds)))
+    if request.added:
+        asked.append(("with --add", _listed(record.added), _listed(request.added)))
     errors = [
         RecipeError(
-            f"the folder holds this ablation {_with(what, old[key])}, not {_with(what, new[key])}: "
-            "one table does not mix them.",
+            f"the folder holds this ablation {how} {held}, not {wanted}.",
             where=str(path),
-            fix="give another --out, or ask for the same as before.",
+            fix="leave that option out: the report is of what the folder holds; or give another "
+            "folder with --out.",
         )
-        for key, what in (("base", "from"), ("data", "on data"), ("overrides", "with"))
-        if old and old[key] != new[key]
+        for how, held, wanted in asked
+        if held != wanted
     ]
     if errors:
         raise RecipeError.joined(errors)
 
 
-@contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when its process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            file.seek(0)
-            raise BusyError(
-                f"{file.read().strip() or 'another process'} is at work on it.",
-                where=str(path.parent),
-                fix="run the command again when that one has ended.",
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
-        yield
-
-
-def holder(path: Path) -> str | None:
-    """What is said of who holds the lock file at `path`, if anybody does."""
-    try:
-        with locked(path):
-            return None
-    except BusyError as error:
-        return error.what
-
-
-def _record_of(plan: Plan) -> dict[str, Any]:
-    request = plan.request
+def _by_key(ap: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An AP report as it is written; `{"box": {"AP50": ...}, "mask": null}` is an older form."""
+    if "box" not in ap:
+        return ap
+    rows = {task: row for task, row in ap.items() if task in ("box", "mask") and row is not None}
     return {
-        "name": plan.source.name,
-        "ablation": plan.source.ablation.model_dump(mode="json"),
-        "base": plan.base,
-        "own_base": plan.own_base,
-        "small": plan.small,
-        "overrides": list(request.overrides),
-        "data": plan.data,
-        "added": list(request.added),
-        "left_out": dict(plan.left_out),
-        "cells": [
-            {
-                "label": cell.label,
-                "training": cell.training,
-                "evaluation": cell.evaluation,
-                "key": cell.scoring.key,
-                "settings": dict(cell.scoring.settings),
-                "evals": cell.scoring.evals,
-                "runs": {str(seed): name for seed, name in cell.runs.items()},
-            }
-            for cell in plan.cells
-        ],
+        one.key: rows[one.task][one.label]
+        for one in ACCURACIES
+        if one.label in rows.get(one.task, {})
     }
 
 
-def _with(what: str, value: object) -> str:
-    if isinstance(value, list):
-        return " ".join(f"--set {text}" for text in value) or "without --set"
-    return f"{what} {value}"
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values)) or "(none)"
+
+
+def _checked(kind: type[AnyRecord], values: Mapping[str, Any], path: Path) -> AnyRecord:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise damaged(path, f"{place}: {first['msg']}") from error

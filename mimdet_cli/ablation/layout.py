@@ -1,4 +1,4 @@
-"""Where things are in the folder of an ablation; see `folder` for what they are."""
+"""Where things are in the folder of an ablation; see `run.claiming` for what they are."""
 
 import json
 from pathlib import Path

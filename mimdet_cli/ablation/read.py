@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mimdet_cli.ablation.schema import Ablation
+from mimdet_cli.ablation.definition import Ablation
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import shipped_folder, shown
 from mimdet_cli.recipe.explain import explain

@@ -121,14 +121,14 @@ def ablate(
         _report(request, console, as_json=as_json)
         return
 
-    from mimdet_cli.ablation.plan import make_plan
+    from mimdet_cli.ablation.plan.plan import make_plan
 
     made = make_plan(request)
 
-    from mimdet_cli.ablation import run as running
-    from mimdet_cli.ablation import show
-    from mimdet_cli.ablation.cell import run_cell
-    from mimdet_cli.ablation.cost import predict
+    from mimdet_cli.ablation.plan import show
+    from mimdet_cli.ablation.plan.cost import predict
+    from mimdet_cli.ablation.run import processes as running
+    from mimdet_cli.ablation.run.cell import run_cell
 
     if plan:
         cost = predict(made, device)
@@ -148,13 +148,13 @@ def ablate(
 
 
 def _report(request: "Request", console: Console, *, as_json: bool) -> None:
-    from mimdet_cli.ablation.report import command, text, write
-    from mimdet_cli.ablation.summary import summarise
+    from mimdet_cli.ablation.report.report import command, text, write
+    from mimdet_cli.ablation.report.summary import summarise
 
     summary = summarise(request, console)
     console.say(f"report: {', '.join(str(path) for path in write(summary, request.out))}")
     if as_json:
-        from mimdet_cli.ablation.formats import to_json
+        from mimdet_cli.ablation.report.files import to_json
 
         console.result(to_json(summary, command(summary)))
     else:

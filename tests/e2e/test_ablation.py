@@ -12,7 +12,7 @@ import pytest
 import torch
 from detectors import detector_of
 
-from mimdet_cli.ablation.plan import make_plan
+from mimdet_cli.ablation.plan.plan import make_plan
 from mimdet_cli.ablation.read import shipped_names
 from mimdet_cli.ablation.request import Request
 from mimdet_cli.build import build_state, build_step

@@ -1,0 +1,211 @@
+"""Trainings and evaluations -> completed recipes; every mistake at once, each with its cells.
+
+Settings are laid over each other: the base, the ablation's `set`, those of the training, `--set`.
+Those of an evaluation come on top, and may only change how a trained model is used.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import torch
+
+from backbones.options.effects import Effect
+from mimdet_cli import plugins
+from mimdet_cli.ablation.plan.expand import Evaluation, Training, shared_settings
+from mimdet_cli.ablation.plan.shrink import LeftOut, Start
+from mimdet_cli.ablation.read import Source
+from mimdet_cli.build import backbone_class, complete
+from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.jobs.token_sampling import equal_evals, sampling_of, why_equal
+from mimdet_cli.recipe.catalog import find_recipe
+from mimdet_cli.recipe.facts import keys_with
+from mimdet_cli.recipe.load import Completed, Draft, validate, with_overrides
+from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.words import first_of
+
+SHOWN_CELLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A training's recipe, its values before they were checked, and what it is a training of."""
+
+    training: Training
+    draft: Draft
+    recipe: Completed
+
+
+class Mistakes:
+    """Errors by the cells that they are in; the same error of several cells is told once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[type[MimdetError], str, str, str], list[str]] = {}
+
+    def add(self, error: MimdetError, cell: str) -> None:
+        """All that `error` carries is wrong in `cell`."""
+        for one in error.each():
+            cells = self._found.setdefault((type(one), one.what, one.where, one.fix), [])
+            cells.append(cell)
+
+    def raise_all(self) -> None:
+        """Raise what was found, if anything."""
+        errors = [
+            kind(what, where="; ".join(filter(None, (where, _of(cells)))), fix=fix)
+            for (kind, what, where, fix), cells in self._found.items()
+        ]
+        if errors:
+            raise MimdetError.joined(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Makes recipes of trainings and evaluations; `overrides` are those of the command line."""
+
+    source: Source
+    start: Start
+    overrides: tuple[Override, ...]
+
+    def trainings(self, wanted: Sequence[Training]) -> tuple[dict[str, Resolved], dict[str, str]]:
+        """Recipes by label, and why others are left out."""
+        if self.start.given is not None:
+            self._check_base()
+            self._check_unshrunk(wanted)
+        found: dict[str, Resolved] = {}
+        left_out: dict[str, str] = {}
+        mistakes = Mistakes()
+        for training in wanted:
+            try:
+                found[training.label] = self.training(training)
+            except LeftOut as reason:
+                left_out[training.label] = str(reason)
+            except MimdetError as error:
+                if self.start.small:
+                    left_out[training.label] = f"does not fit the small size: {error.what}"
+                else:
+                    mistakes.add(error, training.label)
+        mistakes.raise_all()
+        return found, left_out
+
+    def training(self, training: Training) -> Resolved:
+        """The recipe of a training."""
+        shared = [
+            one
+            for one in shared_settings(self.source)
+            if not (training.added and one.key.startswith("backbone."))  # it may be another one
+        ]
+        given = {one.key for one in self.overrides}
+        own = tuple(one for one in (*shared, *training.settings) if one.key not in given)
+        draft = self.start.draft(training)
+        draft = with_overrides(draft, self.start.settings(training, own))
+        draft = with_overrides(draft, self.overrides)
+        return Resolved(training, draft, complete(validate(draft)))
+
+    def evaluation(self, resolved: Resolved, evaluation: Evaluation) -> dict[str, Any]:
+        """What an evaluation changes in a training's recipe; refused if that is too much."""
+        changed = complete(validate(with_overrides(resolved.draft, evaluation.settings)))
+        _refuse_other_models(resolved.recipe, changed, evaluation)
+        if evaluation.evals > 1:
+            self._refuse_equal_evals(changed, evaluation)
+        before, after = resolved.recipe.flat(), changed.flat()
+        return {key: value for key, value in after.items() if before.get(key) != value}
+
+    def _refuse_equal_evals(self, changed: Completed, evaluation: Evaluation) -> None:
+        reason, declared = why_equal(changed.recipe), sampling_of(changed.recipe)
+        if reason is not None:
+            other = ""
+            if declared is not None and declared.eval_ratio == 1:
+                other = f", or set backbone.{declared.eval_option} below 1 beside it"
+            origin = self.source.origin("evaluate", "variants", evaluation.label, "evals")
+            raise RecipeError(
+                equal_evals(evaluation.evals, reason),
+                where=str(origin),
+                fix=f"leave `evals` out{other}.",
+            )
+
+    def _check_base(self) -> None:
+        """What is wrong with the base or with `--set` is wrong in every cell."""
+        try:
+            draft = self.start.draft(Training("base"))
+        except LeftOut:
+            return  # as every training without a recipe of its own will be, which is told
+        complete(validate(with_overrides(draft, self.overrides)))
+
+    def _check_unshrunk(self, wanted: Sequence[Training]) -> None:
+        """A training that is wrong at its full size is a mistake, not one that does not shrink."""
+        full = Resolver(self.source, Start(self.source, self.start.own, None), ())
+        mistakes = Mistakes()
+        for training in wanted:
+            try:
+                full.training(training)
+            except MimdetError as error:
+                mistakes.add(error, training.label)
+        mistakes.raise_all()
+
+
+def added(names: Sequence[str]) -> list[Training]:
+    """A training for each `--add`: a registered backbone, or a recipe."""
+    found = []
+    for name in names:
+        if name in plugins.names():
+            found.append(Training(name, backbone=name, added=True))
+            continue
+        try:
+            path = find_recipe(name)
+        except RecipeError as error:
+            near = get_close_matches(name, plugins.names(), n=1)
+            raise RecipeError(
+                f"'{name}' is neither a registered backbone nor a recipe.",
+                where=f"--add {name}",
+                fix=f"did you mean '{near[0]}'?" if near else error.fix,
+            ) from error
+        found.append(Training(path.stem, recipe=str(path), added=True))
+    return found
+
+
+def _of(cells: Sequence[str]) -> str:
+    quoted = [f"'{cell}'" for cell in cells]
+    return f"in {first_of(quoted, SHOWN_CELLS)}"
+
+
+def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Evaluation) -> None:
+    """An evaluation may not ask for another model than the one that was trained.
+
+    It may set what is marked as changing evaluation. An option of a backbone without that mark, as
+    most plugins have them, is judged by whether the parameters stay the same.
+    """
+    marked = keys_with(Effect.EVALUATION, options=type(trained.recipe.backbone.options))
+    others = [one for one in evaluation.settings if one.key not in marked]
+    of_backbone = [one for one in others if one.key.startswith("backbone.")]
+    if of_backbone and _shapes(trained) == _shapes(changed):
+        others = [one for one in others if one not in of_backbone]
+    errors = [
+        RecipeError(
+            f"'{one.key}' changes what is trained, so an evaluation cannot change it.",
+            where=str(one.origin),
+            fix="make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+        )
+        for one in others
+    ]
+    if errors:
+        raise RecipeError.joined(errors)
+
+
+def _shapes(resolved: Completed) -> dict[str, torch.Size] | None:
+    return _shapes_of(json.dumps(resolved.recipe.backbone.model_dump(mode="json")))
+
+
+@cache
+def _shapes_of(section: str) -> dict[str, torch.Size] | None:
+    """Parameters of a backbone; None for one that cannot be built, whose run will tell why."""
+    options = json.loads(section)
+    kind = backbone_class(options.pop("name"))
+    try:
+        with torch.device("meta"):
+            backbone = kind(kind.Options.model_validate(options))
+    except Exception:
+        return None
+    return {name: tensor.shape for name, tensor in backbone.state_dict().items()}
