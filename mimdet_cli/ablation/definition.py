@@ -1,69 +1,77 @@
-"""An ablation as data: the question, what is trained, what is only evaluated, the claims to judge.
+"""An ablation's YAML file: its schema, where files are found, and what the command line changes.
 
-A *training* is one recipe with a label: a point of `axes` or one of `variants`. An *evaluation* is
-a way to score a trained model: a point of `evaluate.axes` or one of `evaluate.variants`. A *cell*
-is a training under an evaluation, and a row of the report; it is called `TRAINING, EVALUATION`, or
-by the one of the two that the ablation varies. A point of axes is called after the last words of
-its keys: `train_ratio=0.5, eval_ratio=1`.
+A *training* is a recipe with a label: a point of `axes` or one of `variants`. An *evaluation* is a
+way to score a trained model: a point of `evaluate.axes` or one of `evaluate.variants`. A *cell* is
+a training under an evaluation and a row of the report. It is called `TRAINING, EVALUATION`, or by
+the one of the two that the ablation varies. A point of axes is named after the last words of its
+keys: `train_ratio=0.5, eval_ratio=1`.
 """
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, GetPydanticSchema, create_model
+from pydantic import ConfigDict, Field, GetPydanticSchema, ValidationError, create_model
 from pydantic_core.core_schema import literal_schema
 
 from backbones.options.base import Count, Section
+from mimdet_cli.errors import RecipeError
 from mimdet_cli.evaluation.metrics import METRICS
+from mimdet_cli.recipe.catalog import shipped_folder, shown
+from mimdet_cli.recipe.explain import explain
+from mimdet_cli.recipe.reading import DEFAULT, Origin, read_yaml
+
+FOLDER = "ablations"
 
 Settings = dict[str, Any]
-"""Dotted recipe keys and their values."""
+"""Values by dotted recipe key."""
 Axes = dict[str, Annotated[list[Any], Field(min_length=1)]]
-"""Dotted recipe keys and the values that each takes."""
+"""The values to try by dotted recipe key."""
 MetricKey = Annotated[str, GetPydanticSchema(lambda _type, _next: literal_schema(list(METRICS)))]
 """The key of a metric in `evaluation.metrics`."""
 Metrics = tuple[MetricKey, ...]
 Cells = Annotated[list[str], Field(min_length=2)]
 
 
-class Variant(Section):
-    """A named training: other recipe keys, by their dotted names, beside the keys below."""
+class _Changes(Section):
+    """Recipe keys to change, by their dotted names, beside the declared fields."""
 
     model_config = ConfigDict(extra="allow")
+
+    @property
+    def settings(self) -> Settings:
+        """The recipe keys to change."""
+        return dict(self.model_extra or {})
+
+
+class Variant(_Changes):
+    """A named training."""
 
     recipe: str | None = None
     """Recipe in place of the ablation's base."""
     after: str | None = None
     """Label of the training whose last checkpoint this one starts from."""
 
-    @property
-    def settings(self) -> Settings:
-        """The recipe keys that it changes."""
-        return dict(self.model_extra or {})
 
-
-class EvaluationVariant(Section):
-    """A named evaluation: recipe keys, by their dotted names, beside the key below."""
-
-    model_config = ConfigDict(extra="allow")
+class EvaluationVariant(_Changes):
+    """A named evaluation."""
 
     evals: Count = 1
-    """Sampled evaluations that are ensembled."""
-
-    @property
-    def settings(self) -> Settings:
-        """The recipe keys that it changes."""
-        return dict(self.model_extra or {})
+    """Number of sampled evaluations in the ensemble."""
 
 
 class Evaluate(Section):
-    """What is only evaluated, once for every training; nothing here trains a model."""
+    """Evaluations to run on every training; nothing here trains a model."""
 
     axes: Axes = Field(default_factory=dict)
-    """Recipe keys and values, each combination an evaluation."""
+    """Recipe keys and values; each combination is an evaluation."""
     variants: dict[str, EvaluationVariant] = Field(default_factory=dict)
-    """Named evaluations beside those of the axes."""
+    """Named evaluations in addition to those of the axes."""
     at_least: dict[str, str] = Field(default_factory=dict)
-    """Evaluation key -> training key: evaluations below the training's value are left out."""
+    """Evaluation key -> training key: evaluations below the training's value are skipped."""
 
 
 class Higher(Section):
@@ -73,19 +81,19 @@ class Higher(Section):
     cell: str
     """The cell that should be higher."""
     than: str
-    """The cell that it is compared with."""
+    """The cell to compare it with."""
     by: float = 0.0
     """Margin, in the metric's unit."""
 
 
 class NotLower(Section):
-    """Holds where `cell` is lower than `than` by less than `by`."""
+    """Holds unless `cell` is lower than `than` by `by` or more."""
 
     kind: Literal["not_lower"]
     cell: str
     """The cell that should not be lower."""
     than: str
-    """The cell that it is compared with."""
+    """The cell to compare it with."""
     by: float
     """Tolerated loss, in the metric's unit."""
 
@@ -118,51 +126,51 @@ Rule = Annotated[Higher | NotLower | Rises | Falls | Saturates, Field(discrimina
 
 
 class Claim(Section):
-    """A sentence of the paper and the rule that judges it, fixed before anything runs."""
+    """A statement of the paper and the rule that judges it, fixed before anything runs."""
 
     says: str
     """The claim in one sentence."""
     metric: MetricKey = "box_ap"
-    """What is compared."""
+    """The metric to compare."""
     rule: Rule
-    """When it holds."""
+    """When the claim holds."""
 
     @property
     def cells(self) -> list[str]:
-        """The cells that it speaks of, in order."""
+        """The cells that the rule compares, in order."""
         rule = self.rule
         return [rule.cell, rule.than] if isinstance(rule, Higher | NotLower) else rule.cells
 
 
 if TYPE_CHECKING:
     _Figures = Section
-else:  # a field for each metric, by the name that papers' figures have
+else:  # one field per metric, under the name that papers use
     _Figures = create_model(
         "_Figures",
         __base__=Section,
         **{
-            one.paper.field: (float | None, Field(default=None, description=one.paper.help))
-            for one in METRICS.values()
+            metric.paper.field: (float | None, Field(default=None, description=metric.paper.help))
+            for metric in METRICS.values()
         },
     )
 
 
 class Paper(_Figures):
-    """Published figures of one cell; AP in points, the rest in the named units."""
+    """Published figures of one cell: AP in points, the rest in the units named."""
 
     gpu: str | None = None
-    """The GPU of `hours`."""
+    """GPU that `hours` was measured on."""
 
     def value(self, field: str) -> float | None:
-        """The figure in a field."""
+        """The published figure of a field."""
         return getattr(self, field)
 
 
 class Ablation(Section):
-    """One table: what is asked, run, judged and compared."""
+    """One table: the question, the runs, the claims and the published figures."""
 
     question: str
-    """What the table answers, in one sentence."""
+    """The question that the table answers."""
     source: str = "this project"
     """Paper and table."""
     base: str = "demo"
@@ -170,22 +178,103 @@ class Ablation(Section):
     set: Settings = Field(default_factory=dict)
     """Recipe keys that every training changes, such as {backbone.fill: mask}."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    """Every training runs once for each seed."""
+    """Every training runs once per seed."""
     axes: Axes = Field(default_factory=dict)
-    """Recipe keys and values, each combination a training."""
+    """Recipe keys and values; each combination is a training."""
     variants: dict[str, Variant] = Field(default_factory=dict)
-    """Named trainings beside those of the axes."""
+    """Named trainings in addition to those of the axes."""
     evaluate: Evaluate = Evaluate()
-    """What is only evaluated."""
+    """Evaluations to run on every training."""
     default: str | None = None
-    """The cell that the others are compared with; null: the first."""
+    """The cell to compare the others with; null: the first."""
     metrics: Metrics = ("box_ap", "mask_ap", "train_s", "peak_memory_gb", "parameters")
     """Tables and columns of the report."""
     plot: MetricKey | None = None
-    """What the plot's x axis shows against box AP; null: the cells in order."""
+    """Metric on the plot's x axis, against box AP; null: the cells in order."""
     claims: list[Claim] = Field(default_factory=list)
-    """Sentences to judge."""
+    """Claims to judge."""
     paper: dict[str, Paper] = Field(default_factory=dict)
     """Published figures by cell."""
     notes: list[str] = Field(default_factory=list)
-    """What a reader of the table has to know."""
+    """Remarks shown below the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An ablation, its short name, its file, and the origin of each of its keys."""
+
+    name: str
+    path: Path
+    ablation: Ablation
+    origins: Mapping[str, Origin]
+
+    def origin(self, *keys: str) -> Origin:
+        """Where the value below `keys` was written; the default if nothing set it."""
+        return self.origins.get(".".join(keys), DEFAULT)
+
+    def recipe(self, name: str) -> str | Path:
+        """A recipe that the ablation names: a file beside it, else a name to look up."""
+        beside = self.path.parent / name
+        return beside if beside.is_file() else name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for: an ablation and how it differs from its file.
+
+    `overrides` are the texts of `--set`, `added` the names of `--add`; `out` is the folder of all
+    runs.
+    """
+
+    name: str
+    base: str | None = None
+    data: Path | None = None
+    seeds: int | None = None
+    overrides: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    out: Path = Path("runs")
+
+    def arguments(self) -> list[str]:
+        """The words after `mimdet ablate` that make the same request."""
+        words = [self.name]
+        words += [] if self.base is None else ["--base", self.base]
+        words += [] if self.data is None else ["--data", str(self.data)]
+        words += [] if self.seeds is None else ["--seeds", str(self.seeds)]
+        words += [word for text in self.overrides for word in ("--set", text)]
+        words += [word for name in self.added for word in ("--add", name)]
+        return [*words, "--out", str(self.out)]
+
+
+def shipped_ablations() -> list[str]:
+    """Names of the shipped ablations, sorted."""
+    return sorted(path.stem for path in (shipped_folder() / FOLDER).glob("*.yaml"))
+
+
+def find_ablation(name_or_file: str) -> Path:
+    """An existing file, else a shipped ablation."""
+    path = Path(name_or_file)
+    if path.is_file():
+        return path
+    names = shipped_ablations()
+    stem = path.name.removesuffix(".yaml")
+    if stem in names:
+        return shipped_folder() / FOLDER / f"{stem}.yaml"
+    near = get_close_matches(stem, names, n=1)
+    raise RecipeError(
+        f"there is no ablation '{name_or_file}'.",
+        fix=f"did you mean '{near[0]}'?"
+        if near
+        else "give a YAML file or a name from `mimdet ablate ls`.",
+    )
+
+
+def read_definition(name_or_file: str) -> Definition:
+    """Read a file or a shipped ablation; all of its schema errors are reported together."""
+    path = find_ablation(name_or_file)
+    document = read_yaml(path, shown(path))
+    try:
+        ablation = Ablation.model_validate_json(json.dumps(document.values), strict=True)
+    except ValidationError as error:
+        found = explain(error, Ablation, document.origins, document="an ablation")
+        raise RecipeError.joined(found) from error
+    return Definition(path.stem, path, ablation, document.origins)

@@ -1,29 +1,41 @@
-"""What the folder of an ablation has recorded, checked: the plan and the figures of its runs.
+"""The folder of an ablation: what is where in it, and its records, read and checked.
 
-The report reads nothing else about the plan, so that it needs neither the ablation's file nor its
-recipes, which may have changed since, and starts without making any model.
+ablations/NAME.json   the plan: what was asked for and the rows of the table, with their runs
+runs/HASH/            one run: cell.json (its figures), run/ (as `mimdet train` makes it),
+                      evals/KEY/ (predictions and results of each evaluation), log.txt, lock
+reports/NAME.*        the report as Markdown, CSV, JSON and a plot
+data/                 the embedded data set, if the ablation uses it
+
+Several processes may fill one folder at the same time (`run.claiming`). A report reads the plan
+from here alone: it needs neither the ablation's file nor its recipes, which may have changed since.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from mimdet_cli.ablation.definition import Ablation
-from mimdet_cli.ablation.layout import CELL, RECORDS, damaged, read_record, run_folder
-from mimdet_cli.ablation.request import Request
-from mimdet_cli.errors import MimdetError, RecipeError
+from mimdet_cli.ablation.definition import Ablation, Request
+from mimdet_cli.errors import DataError, MimdetError, RecipeError
 from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS
+from mimdet_cli.files import write_text
 from mimdet_cli.recipe.catalog import find_recipe, shown
 
+RUNS = "runs"
+REPORTS = "reports"
+EVALUATIONS = "evals"
+CELL = "cell.json"
+LAST = Path("run") / "last"
+
 Figures = dict[str, float | int | None]
-"""Figures by the keys of the metrics."""
+"""Figures by metric key."""
 AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
 class Record(BaseModel):
-    """A file of ours; what a later version adds to it is passed over."""
+    """A JSON file of the folder; keys that a later version adds are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -41,7 +53,7 @@ class CellRecord(Record):
 
 
 class AblationRecord(Record):
-    """What was asked for last, and the rows that it came to."""
+    """The latest plan: what was asked for, and the rows of its table."""
 
     name: str
     ablation: Ablation
@@ -56,7 +68,7 @@ class AblationRecord(Record):
 
     @property
     def default(self) -> str:
-        """The cell that the others are compared with."""
+        """The cell to compare the others with."""
         return self.ablation.default or self.cells[0].label
 
     @property
@@ -66,14 +78,14 @@ class AblationRecord(Record):
 
 
 class Evaluated(Record):
-    """The figures of one evaluation of a run; a metric that was not recorded has no key."""
+    """The figures of one evaluation; a metric that was not recorded has no key."""
 
     figures: Figures
 
     @model_validator(mode="before")
     @classmethod
     def _of_file(cls, values: Any) -> Any:
-        """Accuracies from `ap`, costs beside it."""
+        """Accuracies are in `ap`, costs beside it."""
         if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
             raise ValueError("an evaluation without its AP")
         ap = _by_key(values["ap"])
@@ -82,7 +94,7 @@ class Evaluated(Record):
 
 
 class RunRecord(Record):
-    """The figures of a run, as far as it has come; without any before it is trained."""
+    """The figures of a run so far; none before it is trained."""
 
     status: Literal["trained", "done", "failed", "to do"] = "to do"
     reason: str | None = None
@@ -94,35 +106,65 @@ class RunRecord(Record):
     @model_validator(mode="before")
     @classmethod
     def _of_file(cls, values: Any) -> Any:
-        """Costs stand in the file under their own keys."""
+        """The file holds each cost under its own key."""
         if not isinstance(values, dict):
             return values
         return {**values, "costs": {one.key: values.get(one.key) for one in COSTS}}
 
     @property
     def is_trained(self) -> bool:
-        """Whether the training has come to its end."""
+        """Whether the training is finished."""
         return self.costs.get("train_s") is not None
 
 
-def read_ablation(out: Path, name: str) -> AblationRecord:
-    """What is recorded of an ablation in the folder `out`."""
-    path = out / RECORDS / f"{name}.json"
+def plan_file(out: Path, name: str) -> Path:
+    """Where the plan of an ablation is recorded."""
+    return out / "ablations" / f"{name}.json"
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """The folder of the run with hash `name`."""
+    return out / RUNS / name
+
+
+def is_scored(folder: Path, evaluations: Container[str], key: str) -> bool:
+    """Whether the run in `folder`, which records `evaluations`, has the results of one."""
+    return key in evaluations and (folder / EVALUATIONS / key).is_dir()
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON file of the folder; empty if it does not exist."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise _damaged(path, f"{error}") from error
+
+
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file in one step, so that other processes never see half of it."""
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def read_plan(out: Path, name: str) -> AblationRecord:
+    """The recorded plan of an ablation in the folder `out`."""
+    path = plan_file(out, name)
     values = read_record(path)
     if not values:
-        there = sorted(one.stem for one in path.parent.glob("*.json"))
+        there = sorted(file.stem for file in path.parent.glob("*.json"))
         raise RecipeError(
             f"the folder holds no ablation '{name}'.",
             where=str(out),
             fix=f"it holds {', '.join(there)}."
             if there
-            else "name the folder of its runs with --out, or run it first: leave --report out.",
+            else "give the folder of its runs with --out, or run it first (omit --report).",
         )
     return _checked(AblationRecord, values, path)
 
 
 def read_runs(out: Path, record: AblationRecord) -> dict[str, RunRecord]:
-    """Every run of the table and those that they go on from, by hash; all damaged ones at once."""
+    """All runs of the table and the runs they start from, by hash; damaged ones in one error."""
     found: dict[str, RunRecord] = {}
     errors: list[MimdetError] = []
     left = [name for cell in record.cells for name in cell.runs.values()]
@@ -142,8 +184,8 @@ def read_runs(out: Path, record: AblationRecord) -> dict[str, RunRecord]:
     return found
 
 
-def refuse_another(record: AblationRecord, request: Request, path: Path) -> None:
-    """What is asked for has to be what the folder holds, wherever it is said."""
+def refuse_another(record: AblationRecord, request: Request) -> None:
+    """A report is of what the folder holds: options that ask for something else are errors."""
     asked: list[tuple[str, object, object]] = []
     if request.base is not None:
         asked.append(("from the base", record.base, shown(find_recipe(request.base))))
@@ -157,9 +199,9 @@ def refuse_another(record: AblationRecord, request: Request, path: Path) -> None
     errors = [
         RecipeError(
             f"the folder holds this ablation {how} {held}, not {wanted}.",
-            where=str(path),
-            fix="leave that option out: the report is of what the folder holds; or give another "
-            "folder with --out.",
+            where=str(plan_file(request.out, record.name)),
+            fix="omit that option to report what the folder holds, or give another folder "
+            "with --out.",
         )
         for how, held, wanted in asked
         if held != wanted
@@ -169,7 +211,7 @@ def refuse_another(record: AblationRecord, request: Request, path: Path) -> None
 
 
 def _by_key(ap: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An AP report as it is written; `{"box": {"AP50": ...}, "mask": null}` is an older form."""
+    """An AP report by metric key; `{"box": {"AP50": ...}, "mask": null}` is an older form."""
     if "box" not in ap:
         return ap
     rows = {task: row for task, row in ap.items() if task in ("box", "mask") and row is not None}
@@ -190,4 +232,12 @@ def _checked(kind: type[AnyRecord], values: Mapping[str, Any], path: Path) -> An
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        raise damaged(path, f"{place}: {first['msg']}") from error
+        raise _damaged(path, f"{place}: {first['msg']}") from error
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        f"the record is damaged: {why}.",
+        where=str(path),
+        fix="delete it and run the ablation again, which repeats the work it recorded.",
+    )

@@ -12,9 +12,8 @@ import pytest
 import torch
 from detectors import detector_of
 
+from mimdet_cli.ablation.definition import Request, shipped_ablations
 from mimdet_cli.ablation.plan.plan import make_plan
-from mimdet_cli.ablation.read import shipped_names
-from mimdet_cli.ablation.request import Request
 from mimdet_cli.build import build_state, build_step
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.measure.scene import scene
@@ -153,8 +152,10 @@ def test_interrupted_ablation_stops_its_run_and_says_130(folder, shapes):
 def shrunk_recipes(tmp_path_factory):
     """Every training of every shipped ablation at its tiny size, equal ones once."""
     out = tmp_path_factory.mktemp("plans")
-    plans = [make_plan(Request(name, base="demo", seeds=1, out=out)) for name in shipped_names()]
-    return {run.hash: (plan.source.name, run) for plan in plans for run in plan.runs}
+    plans = [
+        make_plan(Request(name, base="demo", seeds=1, out=out)) for name in shipped_ablations()
+    ]
+    return {run.hash: (plan.definition.name, run) for plan in plans for run in plan.runs}
 
 
 def test_every_training_of_every_ablation_takes_a_step_at_its_tiny_size(shrunk_recipes):

@@ -1,15 +1,15 @@
 """Judge the claims of an ablation by rules that were written before anything ran.
 
-Every rule comes down to quantities that should lie above a margin, such as a difference of two
-cells. Such a quantity is known up to an interval: for AP the paired one over images, and over
-seeds where there are two or more (see `statistics`), for other accuracies and for costs the range
-over seeds; exact costs have none. It lies above the margin if its whole interval does, not above if
-its whole interval lies at or below the margin, and is undecided otherwise. A claim
+Every rule requires one or more quantities to lie above a margin, such as the difference of two
+cells. A quantity is known up to an interval: for AP the paired one over images, and over seeds
+where there are two or more (see `statistics`); for other accuracies and for costs the range over
+seeds; exact costs have none. It lies above the margin if its whole interval does, not above if its
+whole interval lies at or below the margin, and is undecided otherwise. A claim
 
 - holds if all of its quantities lie above their margins,
 - fails if one of them does not,
-- is undecided otherwise, as long as a cell that it names has not been run, and where an accuracy
-  that is not resampled is known of one seed alone.
+- is undecided otherwise, and as long as a cell that it names has not been run or an accuracy that
+  is not resampled has only one seed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +28,8 @@ from mimdet_cli.ablation.definition import (
 )
 from mimdet_cli.ablation.judge.statistics import (
     BySeed,
-    Difference,
-    Plan,
+    Contrast,
+    Resampling,
     contrast,
     range_contrast,
     why_unpaired,
@@ -43,25 +43,25 @@ TWO_SEEDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class CellFigures:
-    """What is known of one cell by metric and seed: what is resampled, and all the rest."""
+    """The figures of one cell by metric and seed: those that are resampled, and the others."""
 
     resampled: Mapping[str, BySeed] = field(default_factory=dict)
     plain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     def values(self, metric: Metric) -> dict[int, float]:
-        """A metric by seed; empty where nothing is known."""
+        """A metric by seed; empty if unknown."""
         if metric.key in self.resampled:
             return {seed: one.value for seed, one in self.resampled[metric.key].items()}
         return dict(self.plain.get(metric.key, {}))
 
 
-Table = Mapping[str, CellFigures]
-"""The cells of an ablation by label, as far as they have been run."""
+Figures = Mapping[str, CellFigures]
+"""The cells of an ablation by label, without those that have not been run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim, the judgement of its rule, and the numbers behind it in one sentence."""
+    """A claim, the judgement of its rule, and a sentence with the numbers behind it."""
 
     claim: Claim
     judgement: Judgement
@@ -77,34 +77,34 @@ class Quantity:
     margin: float = 0.0
 
 
-def judge(claim: Claim, table: Table, plan: Plan) -> Verdict:
+def judge(claim: Claim, table: Figures, resampling: Resampling) -> Verdict:
     """The verdict on `claim`."""
     metric = METRICS[claim.metric]
     reason = _why_unknown(claim.cells, table, metric)
     if reason is not None:
         return Verdict(claim, "undecided", reason)
     wanted = list(quantities(claim.rule))
-    found = [_measure(quantity, table, metric, plan) for quantity in wanted]
+    found = [_measure(quantity, table, metric, resampling) for quantity in wanted]
     pairs = list(zip(wanted, found, strict=True))
     judgement = _together([_side(one, quantity.margin) for quantity, one in pairs])
     means = "; ".join(_mean(label, table[label], metric) for label in claim.cells)
-    steps = "; ".join(_told(quantity, one, metric) for quantity, one in pairs)
+    steps = "; ".join(_sentence(quantity, one, metric) for quantity, one in pairs)
     return Verdict(claim, judgement, f"{metric.name} {means}. {steps}.")
 
 
 def quantities(rule: Rule) -> Iterator[Quantity]:
-    """What has to lie above which margin for `rule` to hold."""
+    """The quantities that `rule` requires to lie above their margins."""
     match rule:
         case Higher():
             yield Quantity("difference", [(1, rule.cell), (-1, rule.than)], rule.by)
         case NotLower():
             yield Quantity("difference", [(1, rule.cell), (-1, rule.than)], -rule.by)
         case Rises():
-            for one, other in pairwise(rule.cells):
-                yield Quantity(f"to {other}", [(1, other), (-1, one)])
+            for cell, following in pairwise(rule.cells):
+                yield Quantity(f"to {following}", [(1, following), (-1, cell)])
         case Falls():
-            for one, other in pairwise(rule.cells):
-                yield Quantity(f"fall to {other}", [(1, one), (-1, other)])
+            for cell, following in pairwise(rule.cells):
+                yield Quantity(f"fall to {following}", [(1, cell), (-1, following)])
         case Saturates():
             first, second, *_ = rule.cells
             *_, before, last = rule.cells
@@ -114,7 +114,7 @@ def quantities(rule: Rule) -> Iterator[Quantity]:
             assert_never(rule)
 
 
-def _why_unknown(cells: Sequence[str], table: Table, metric: Metric) -> str | None:
+def _why_unknown(cells: Sequence[str], table: Figures, metric: Metric) -> str | None:
     absent = [cell for cell in dict.fromkeys(cells) if cell not in table]
     if absent:
         return f"not run: {', '.join(absent)}."
@@ -132,10 +132,12 @@ def _why_unknown(cells: Sequence[str], table: Table, metric: Metric) -> str | No
     return None
 
 
-def _measure(quantity: Quantity, table: Table, metric: Metric, plan: Plan) -> Difference:
+def _measure(
+    quantity: Quantity, table: Figures, metric: Metric, resampling: Resampling
+) -> Contrast:
     if isinstance(metric, Accuracy) and metric.resampled:
         terms = [(weight, table[cell].resampled[metric.key]) for weight, cell in quantity.terms]
-        paired = contrast(terms, plan)
+        paired = contrast(terms, resampling)
         assert paired is not None
         return paired
     return range_contrast(
@@ -143,7 +145,7 @@ def _measure(quantity: Quantity, table: Table, metric: Metric, plan: Plan) -> Di
     )
 
 
-def _side(found: Difference, margin: float) -> Judgement:
+def _side(found: Contrast, margin: float) -> Judgement:
     if found.interval.low > margin:
         return "holds"
     return "fails" if found.interval.high <= margin else "undecided"
@@ -163,7 +165,7 @@ def _mean(label: str, cell: CellFigures, metric: Metric) -> str:
     return f"{label}: {mean}{spread}"
 
 
-def _told(quantity: Quantity, found: Difference, metric: Metric) -> str:
+def _sentence(quantity: Quantity, found: Contrast, metric: Metric) -> str:
 
     def show(value: float) -> str:
         return metric.text(value, "+")

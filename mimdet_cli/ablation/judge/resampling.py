@@ -1,27 +1,33 @@
-"""AP of the evaluations of an ablation, as they are and resampled, from their predictions.
+"""The val split that a run was scored on, and AP resampled over its images.
 
-Matching and resampling take half a second for a hundred images and minutes for COCO, so that the
-outcome is kept beside the predictions: `resampled.npz`, which is made anew where the predictions,
-the annotations or the plan of resampling are others.
+Matching and resampling take half a second for a hundred images and minutes for COCO, so the result
+is kept beside the predictions in `resampled.npz`. It is made again when the predictions, the
+annotations or the resampling change.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from mimdet_cli.ablation.judge.statistics import Plan, Resampled
+from mimdet_cli.ablation.folder import LAST, AblationRecord, run_folder
+from mimdet_cli.ablation.judge.statistics import Resampled, Resampling
+from mimdet_cli.ablation.plan.identity import EMBEDDED, embedded_folder
+from mimdet_cli.data.coco import find_data
 from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.data.ground_truth import GroundTruth
 from mimdet_cli.data.json_file import read_json
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.files import replacing, sha256
+from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 
+RECIPE: Final = "recipe.yaml"
 PREDICTIONS: Final = "predictions.json"
 KEPT: Final = "resampled.npz"
 VERSION: Final = 1
@@ -30,27 +36,37 @@ ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """Resamples evaluations under one plan; an annotation file is read once."""
+class ScoredSplit:
+    """A val split: its annotation file, the name of its data set, and its size."""
 
-    plan: Plan
+    annotations: Path
+    name: str
+    images: int
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resampler:
+    """Resamples the evaluations of one report; an annotation file is read once."""
+
+    resampling: Resampling
     digests: dict[Path, str] = field(default_factory=dict)
     truths: dict[Path, GroundTruth] = field(default_factory=dict)
 
     def of(
         self, folder: Path, annotations: Path, recorded: Mapping[str, float | None]
     ) -> dict[str, Resampled]:
-        """The resampled metrics, those that are `recorded`, of an evaluation's folder."""
+        """Resampled metrics, those that are `recorded`, of the evaluation in `folder`."""
         predictions = folder / PREDICTIONS
         if not predictions.is_file():
-            read_json(predictions)  # says that it is not there
+            read_json(predictions)  # raises the error that says so
         stamp = self._stamp(predictions, annotations)
         known = {kind: value for kind, value in recorded.items() if value is not None}
         found = _kept(folder / KEPT, stamp)
         if found is None or not known.keys() <= found.keys():
             matches = match_file(predictions, self._truth(annotations))
-            drawn = {kind: Resampled.of(one, self.plan) for kind, one in matches.items()}
-            found = {kind: one for kind, one in drawn.items() if one is not None}
+            made = {kind: Resampled.of(one, self.resampling) for kind, one in matches.items()}
+            found = {kind: one for kind, one in made.items() if one is not None}
             _keep(folder / KEPT, stamp, found)
         for kind, value in known.items():
             again = found[kind].value if kind in found else None
@@ -59,21 +75,44 @@ class Measure:
         return {kind: found[kind] for kind in known}
 
     def _truth(self, annotations: Path) -> dict[str, Any]:
-        """The ground truth of an annotation file."""
         if annotations not in self.truths:
             self.truths[annotations] = GroundTruth.of(read_truth(annotations), masks=True)
         return self.truths[annotations].content()
 
     def _stamp(self, predictions: Path, annotations: Path) -> str:
-        """What the resampled figures follow from."""
+        """Everything that the resampled figures depend on."""
         if annotations not in self.digests:
             self.digests[annotations] = sha256(annotations)
-        plan = [self.plan.resamples, self.plan.seed]
-        return json.dumps([VERSION, *plan, sha256(predictions), self.digests[annotations]])
+        how = [self.resampling.resamples, self.resampling.seed]
+        return json.dumps([VERSION, *how, sha256(predictions), self.digests[annotations]])
+
+
+@cache
+def recipe_of(out: Path, name: str) -> ResolvedRecipe:
+    """The completed recipe of a trained run."""
+    return load_recipe(run_folder(out, name) / LAST / RECIPE)
+
+
+def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) -> ScoredSplit:
+    """The val split of a run, in the folder `data` if given."""
+    section = recipe_of(out, name).recipe.data
+    if data is None and record.data == EMBEDDED:
+        data = embedded_folder(out)
+    if data is not None:
+        section = section.model_copy(update={"root": str(data)})
+    found, _ = find_data(section, "val")
+    root = Path(section.root).expanduser() if section.root else found.parent
+    return _split(found, root.name)
+
+
+@cache
+def _split(annotations: Path, name: str) -> ScoredSplit:
+    content = read_truth(annotations)
+    return ScoredSplit(annotations, name, len(content["images"]), len(content["categories"]))
 
 
 def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:
-    """What was kept, if it follows from the same."""
+    """What was kept, if its stamp is the same."""
     try:
         with np.load(path) as file:
             if str(file["stamp"]) != stamp:
@@ -84,14 +123,14 @@ def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:
                 for kind in file["kinds"].tolist()
             }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not there, cut short, or of another version: it is made anew
+        return None  # absent, cut short, or of another version: it is made again
 
 
 def _keep(path: Path, stamp: str, found: Mapping[str, Resampled]) -> None:
     ids = next((one.image_ids for one in found.values()), ())
     arrays: dict[str, Any] = {"stamp": stamp, "kinds": list(found), "image_ids": np.array(ids)}
     for kind, one in found.items():
-        arrays |= {f"{kind}.value": one.value, f"{kind}.draws": one.draws}
+        arrays |= {f"{kind}.value": one.value, f"{kind}.draws": one.replicates}
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -99,10 +138,10 @@ def _keep(path: Path, stamp: str, found: Mapping[str, Resampled]) -> None:
 def _other_annotations(
     predictions: Path, annotations: Path, kind: str, recorded: float, again: float | None
 ) -> DataError:
-    said = "none" if again is None else f"{again:.3f}"
+    value = "none" if again is None else f"{again:.3f}"
     return DataError(
-        f"{kind} was {recorded:.3f} when it was scored and is {said} on {annotations.name}: the "
-        "predictions or the annotations are others now.",
+        f"{kind} was {recorded:.3f} when the run was scored and is {value} on {annotations.name}: "
+        "the predictions or the annotations have changed.",
         where=f"{predictions}, {annotations}",
         fix="give the data that the runs were scored on with --data, or delete the folder of the "
         "evaluation and run the ablation again.",

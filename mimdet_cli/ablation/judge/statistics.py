@@ -1,28 +1,28 @@
-"""What the figures of cells say: spread over seeds, intervals over images, paired differences.
+"""Statistics of cells: spread over seeds, intervals over images, paired differences.
 
-Two things would come out otherwise if a table were made again: the images that are scored, and the
-seeds that models are trained from. They are shown apart.
+Two things would differ if a table were made again: the images that are scored, and the seeds that
+models are trained from. They are shown apart.
 
 - `Spread`: mean, median, lowest, highest and standard deviation over seeds, on the images as they
   are. Nothing is resampled.
 - `Estimate.interval`: the images are resampled with replacement, as many as there are, and AP is
   computed anew for each seed and averaged over the seeds. It says how far the same trained models
   would move on other images; it says nothing about other seeds.
-- `Difference`: every cell sees the same resampled images, so what makes an image easy for all
-  cancels. Cells are paired by seed as well: the difference is taken between models of the same
-  seed. `over_images` is its interval for the trained models. `interval` and `p` cover images and
-  seeds where there are two or more: the mean over S seeds is known up to its standard error times
-  Student's t of S - 1 degrees of freedom, of which every resample gets a value added. With one
-  seed they cover the images alone; `covers` says which.
+- `Contrast`, such as the difference of two cells: every cell is scored on the same resampled
+  images, so what makes an image easy for all of them cancels. Cells are paired by seed as well: the
+  difference is between models of the same seed. `over_images` is its interval for these models.
+  `interval` and `p` cover images and seeds if there are two seeds or more: the mean over S seeds is
+  known up to its standard error times Student's t of S - 1 degrees of freedom, and one such value
+  is added to every resample. With one seed they cover the images alone; `covers` says which.
 
-Why t, and not resampled seeds: of intervals that should hold the truth 95 times in 100, those of
-resampled seeds hold it 61 times with two seeds, 82 with three and 87 with five, even if widened by
-the usual factor sqrt(S / (S - 1)), and those of t 94 to 96 times (4,000 simulated sets of normal
-seeds each). The price is an interval of 12.7 standard errors to either side with two seeds and 4.3
-with three: so little do they tell.
+Why t, and not resampled seeds: nominal 95 % intervals from resampled seeds contain the true value
+61 times in 100 with two seeds, 82 with three and 87 with five, even if widened by the usual factor
+sqrt(S / (S - 1)); those of t contain it 94 to 96 times (4,000 simulated sets of normal seeds each).
+The price is an interval of 12.7 standard errors to either side with two seeds and 4.3 with three,
+which is how little so few seeds tell.
 
 Intervals are the middle 95 % of the resamples. The p-value is twice the smaller share of resamples
-on either side of zero, the observed difference counted as one of them, so that it is never zero.
+on either side of zero, with the observed difference counted as one of them, so it is never zero.
 
 Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13 (percentiles);
 Davison and Hinkley, "Bootstrap Methods and their Application" (1997), chapter 4 (p-value);
@@ -42,7 +42,7 @@ import numpy as np
 from mimdet_cli.evaluation.bootstrap import Floats, Ints, Matches
 
 FINE: Final = 200
-"""Draws behind every quantile of Student's t."""
+"""Random values behind every quantile of Student's t."""
 Covers = Literal["images", "images and seeds", "seeds"]
 
 
@@ -50,7 +50,7 @@ Covers = Literal["images", "images and seeds", "seeds"]
 def students_t(degrees: int, count: int, seed: int) -> Floats:
     """Student's t at `count` evenly spread quantiles, in random order.
 
-    Plain draws would do, but the tails of few degrees of freedom differ from draw to draw.
+    With plain random values, the tails of few degrees of freedom would depend on the seed.
     """
     generator = np.random.default_rng([seed, 0, degrees])
     drawn = np.sort(generator.standard_t(degrees, count * FINE))
@@ -59,18 +59,18 @@ def students_t(degrees: int, count: int, seed: int) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How often is resampled, and from which seed; one plan serves all cells of a report."""
+class Resampling:
+    """The number of resamples and their seed, the same for all cells of a report."""
 
     resamples: int = 1000
     seed: int = 0
 
     def counts(self, images: int) -> Ints:
-        """How often each of N images counts, (B, N): the same for every cell that has as many."""
+        """How often each of N images counts, (B, N): the same for every cell of N images."""
         generator = np.random.default_rng([self.seed, images])
         return generator.multinomial(images, [1 / images] * images, size=self.resamples)
 
-    def luck(self, seeds: int) -> Floats:
+    def shifts(self, seeds: int) -> Floats:
         """By how many standard errors (B,) other seeds would move a mean over S of them."""
         return students_t(seeds - 1, self.resamples, self.seed)
 
@@ -79,25 +79,25 @@ class Plan:
 class Resampled:
     """AP of one model in points of 100: on its images as they are, and resampled.
 
-    `draws` (B,) is NaN where a resample has no object. Models of equal `image_ids` are paired.
+    `replicates` (B,) is NaN where a resample has no object. Models of equal `image_ids` are paired.
     """
 
     value: float
-    draws: Floats
+    replicates: Floats
     image_ids: tuple[int, ...]
 
     @classmethod
-    def of(cls, matches: Matches, plan: Plan) -> Self | None:
-        """A model's matched results under a plan; None where the images have no object."""
+    def of(cls, matches: Matches, resampling: Resampling) -> Self | None:
+        """The AP of a model's matched results; None if the images have no object."""
         value = matches.ap
         if value is None:
             return None
-        draws = matches.resampled(plan.counts(len(matches.image_ids)))
-        return cls(value, draws, tuple(matches.image_ids.tolist()))
+        replicates = matches.resampled(resampling.counts(len(matches.image_ids)))
+        return cls(value, replicates, tuple(matches.image_ids.tolist()))
 
 
 BySeed = Mapping[int, Resampled]
-"""A cell's models: one for each seed that has been run."""
+"""A cell's models, one per seed that has been run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Interval:
 class Estimate:
     """An accuracy of a cell: over seeds, and the interval of its mean over images.
 
-    `interval` is None where nothing was resampled.
+    `interval` is None for accuracies that are not resampled.
     """
 
     spread: Spread
@@ -144,10 +144,10 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean difference over the shared seeds, what it may be by chance, and chance of what.
+class Contrast:
+    """A weighted sum of cells: its mean over the shared seeds, and its intervals.
 
-    `over_images` and `p` are None where nothing was resampled.
+    `over_images` and `p` are None for figures that are not resampled.
     """
 
     mean: float
@@ -159,37 +159,38 @@ class Difference:
 
 
 def estimate(cell: BySeed) -> Estimate | None:
-    """AP of a cell; None before any of its seeds has been scored."""
+    """AP of a cell; None until one of its seeds has been scored."""
     if not cell:
         return None
-    draws = np.stack([one.draws for one in cell.values()]).mean(axis=0)  # (S, B) -> (B,)
-    return Estimate(Spread.of([one.value for one in cell.values()]), _middle(draws))
+    models = list(cell.values())
+    replicates = np.stack([model.replicates for model in models]).mean(axis=0)  # (S, B) -> (B,)
+    return Estimate(Spread.of([model.value for model in models]), _middle(replicates))
 
 
-def difference(cell: BySeed, default: BySeed, plan: Plan) -> Difference | None:
-    """AP of `cell` less that of `default`; None where `why_unpaired` has a reason."""
-    return contrast([(1, cell), (-1, default)], plan)
+def difference(cell: BySeed, default: BySeed, resampling: Resampling) -> Contrast | None:
+    """AP of `cell` minus that of `default`; None where `why_unpaired` has a reason."""
+    return contrast([(1, cell), (-1, default)], resampling)
 
 
-def contrast(terms: Sequence[tuple[float, BySeed]], plan: Plan) -> Difference | None:
-    """A weighted sum of cells, such as the second step along three of them less the first."""
+def contrast(terms: Sequence[tuple[float, BySeed]], resampling: Resampling) -> Contrast | None:
+    """A weighted sum of resampled cells; None where `why_unpaired` has a reason."""
     if why_unpaired([cell for _, cell in terms]) is not None:
         return None
     seeds = shared_seeds([cell for _, cell in terms])
     values = [sum(weight * cell[seed].value for weight, cell in terms) for seed in seeds]
-    of_seeds = [sum(weight * cell[seed].draws for weight, cell in terms) for seed in seeds]
-    draws = np.stack(of_seeds).mean(axis=0)  # (S, B) -> (B,)
-    over_images = _middle(draws)
+    of_seeds = [sum(weight * cell[seed].replicates for weight, cell in terms) for seed in seeds]
+    replicates = np.stack(of_seeds).mean(axis=0)  # (S, B) -> (B,)
+    over_images = _middle(replicates)
     covers: Covers = "images"
     if len(seeds) > 1:
         error = statistics.stdev(values) / len(seeds) ** 0.5
-        draws = draws + error * plan.luck(len(seeds))
+        replicates = replicates + error * resampling.shifts(len(seeds))
         covers = "images and seeds"
-    return Difference(
+    return Contrast(
         statistics.fmean(values),
-        _middle(draws),
+        _middle(replicates),
         over_images,
-        _two_sided(draws),
+        _two_sided(replicates),
         covers,
         len(seeds),
     )
@@ -201,21 +202,18 @@ def shared_seeds(cells: Sequence[BySeed]) -> list[int]:
 
 
 def why_unpaired(cells: Sequence[BySeed]) -> str | None:
-    """Why cells cannot be compared image by image and seed by seed; None where they can."""
+    """Why cells cannot be compared image by image and seed by seed; None if they can."""
     if not shared_seeds(cells):
         return "no seed has been scored for all of them"
-    if len({one.image_ids for cell in cells for one in cell.values()}) > 1:
+    if len({model.image_ids for cell in cells for model in cell.values()}) > 1:
         return "they were scored on different images"
     return None
 
 
-def range_contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Difference:
-    """A weighted sum of figures: of their means, and between the extremes over their seeds.
-
-    For what is not resampled: two or three figures say no more than their range.
-    """
+def range_contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
+    """A weighted sum of figures that are not resampled: of their means, within their ranges."""
     ends = [sorted((weight * min(v), weight * max(v))) for weight, v in terms]
-    return Difference(
+    return Contrast(
         mean=sum(weight * statistics.fmean(values) for weight, values in terms),
         interval=Interval(sum(low for low, _ in ends), sum(high for _, high in ends)),
         over_images=None,
@@ -225,12 +223,12 @@ def range_contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Difference
     )
 
 
-def _middle(draws: Floats) -> Interval:
-    low, high = np.nanpercentile(draws, (2.5, 97.5)).tolist()
+def _middle(replicates: Floats) -> Interval:
+    low, high = np.nanpercentile(replicates, (2.5, 97.5)).tolist()
     return Interval(low, high)
 
 
-def _two_sided(draws: Floats) -> float:
-    known = draws[~np.isnan(draws)]
+def _two_sided(replicates: Floats) -> float:
+    known = replicates[~np.isnan(replicates)]
     below, above = int((known <= 0).sum()), int((known >= 0).sum())
     return min(1.0, 2 * (1 + min(below, above)) / (1 + len(known)))

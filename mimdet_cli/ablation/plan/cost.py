@@ -1,143 +1,214 @@
-"""How long the runs that are left will take, and what that rests on.
+"""What the runs of a plan cost: steps, images and multiply-accumulates, counted but not computed.
 
-Runs are compared by their multiply-accumulates. Their pace is that of the runs that are done in the
-same folder, or else that at which this machine multiplies matrices, which is a guess.
+How long the runs that are left will take is known once a run in the same folder is done: time is
+taken to be in proportion to multiply-accumulates.
 """
 
 import statistics
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from mimdet_cli.ablation.layout import CELL, read_record, run_folder
-from mimdet_cli.ablation.plan import own_data
-from mimdet_cli.ablation.plan.count import GIGA, training_gmacs
+from heads.mask_rcnn import MaskRCNN
+from mimdet_cli.ablation.plan.identity import EMBEDDED_SIZE, is_embedded
 from mimdet_cli.ablation.plan.plan import Plan, Run
-from mimdet_cli.ablation.run.claiming import is_done
-from mimdet_cli.build import choose_device, complete
+from mimdet_cli.build import build_detector, complete
 from mimdet_cli.data.coco import find_data
 from mimdet_cli.data.json_file import read_json
+from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.schedule import total_steps
-from mimdet_cli.errors import DataError
+from mimdet_cli.errors import DataError, RecipeError
+from mimdet_cli.jobs.profiling import PHOTOGRAPH
+from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
+from mimdet_cli.measure.flops import count_macs
+from mimdet_cli.measure.parameters import count_parameters
+from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
 from mimdet_cli.recipe.schema import Data, Init, Recipe
 from mimdet_cli.words import counted, lasting
 
+GIGA = 1e9
+POSITIVE = 4  # at most one in so many sampled proposals has a mask to learn
 COCO = (117_266, 5_000, 80)
 """Images to train on, images to evaluate and classes of COCO, assumed where there are no data."""
-SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 FORWARD_AND_BACKWARD = 3  # the backward pass computes twice what the forward pass does
-SIDE = 1024
-CALIBRATION_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Seconds of each run that is left, one after the other, by hash; and what they rest on."""
+class Counts:
+    """Parameters, and 10^9 multiply-accumulates of one photograph in evaluation.
 
-    seconds: Mapping[str, float]
-    basis: str
+    `gmacs` is None for a backbone that cannot run on the meta device.
+    """
 
-    @property
-    def total_s(self) -> float:
-        """Seconds of all of them."""
-        return sum(self.seconds.values())
+    parameters: int
+    gmacs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The steps and images of a training, and 10^9 multiply-accumulates of a whole run.
+
+    `gmacs` are of training, forwards and backwards, and of evaluation, where an image is taken to
+    cost as much as forwards in training; None where they cannot be counted.
+    """
+
+    steps: int
+    images: int
+    gmacs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCost:
+    """The work of each run that is left, by hash.
+
+    `pace` is the median of seconds per 10^9 multiply-accumulates of the `done` runs, if any.
+    """
+
+    left: Mapping[str, Work]
+    done: int
+    pace: float | None
+
+    def seconds(self, work: Work) -> float | None:
+        """The time that a run will take; None where it cannot be told."""
+        return None if self.pace is None or work.gmacs is None else work.gmacs * self.pace
 
     def line(self) -> str:
         """One line for a person."""
-        if not self.seconds:
-            return "nothing is left to do"
-        return f"predicted: {lasting(self.total_s)}, {self.basis}"
+        if not self.left:
+            return "nothing left to do"
+        total = self._total()
+        line = f"left: {counted(total['steps'], 'step')}, {counted(total['images'], 'image')}"
+        line += f", {total['gmacs']:.3g} GMACs"
+        uncounted = sum(work.gmacs is None for work in self.left.values())
+        line += f" without {counted(uncounted, 'run')} that cannot be counted" if uncounted else ""
+        if total["seconds"] is not None:
+            pace = f"at the pace of {counted(self.done, 'run')} in this folder"
+            line += f"; about {lasting(total['seconds'])} {pace}"
+        return line
 
     def to_json(self) -> dict[str, Any]:
-        """A record."""
-        return {"seconds": self.total_s, "basis": self.basis, "runs": dict(self.seconds)}
+        """Totals, and the same figures for each run."""
+        runs = {
+            name: {**asdict(work), "seconds": self.seconds(work)}
+            for name, work in self.left.items()
+        }
+        return {**self._total(), "runs": runs}
+
+    def _total(self) -> dict[str, Any]:
+        """Sums over the runs, without those that cannot be counted."""
+        works = self.left.values()
+        gmacs = sum(work.gmacs for work in works if work.gmacs is not None)
+        return {
+            "steps": sum(work.steps for work in works),
+            "images": sum(work.images for work in works),
+            "gmacs": gmacs,
+            "seconds": None if self.pace is None else gmacs * self.pace,
+        }
 
 
-def predict(plan: Plan, device: str | None) -> Cost:
-    """The cost of what is left of a plan on one machine."""
-    out = plan.request.out
-    left = [run for run in plan.runs if not is_done(out, run)]
-    done = [run for run in plan.runs if is_done(out, run)]
-    weights = {run.hash: _gmacs(plan, run) for run in (*left, *done)} if left else {}
-    known = {name: weight for name, weight in weights.items() if weight is not None}
-    paces = [_spent_s(out, run) / known[run.hash] for run in done if run.hash in known]
-    if paces:
-        pace = statistics.median(paces)
-        basis = f"at the pace of {counted(len(paces), 'run')} in this folder"
-    else:
-        chosen = choose_device(device)
-        pace = 1 / _matrix_gmacs_per_s(chosen) if left else 0.0
-        basis = (
-            f"a guess from multiply-accumulates, at the pace of matrix products on {chosen}; "
-            "it may be off by a factor of three"
-        )
-    unknown = sum(weights[run.hash] is None for run in left)
-    if unknown:
-        basis += f"; without {counted(unknown, 'run')} whose cost cannot be counted"
-    return Cost({run.hash: known[run.hash] * pace for run in left if run.hash in known}, basis)
+def count(recipe: CompletedRecipe, classes: int) -> Counts:
+    """Count the detector of a completed recipe."""
+    detector = _without_values(recipe, classes)
+    parameters = count_parameters(detector).total
+    try:
+        macs = count_macs(detector, EvalTransform(recipe.data).shape(*PHOTOGRAPH))
+    except RuntimeError:  # it looks at values, of which the meta device has none
+        return Counts(parameters, None)
+    return Counts(parameters, macs.total / GIGA)
 
 
-def _spent_s(out: Path, run: Run) -> float:
-    record = read_record(run_folder(out, run.hash) / CELL)
-    scored = (record["evaluations"][one.key]["eval_s"] or 0 for one in run.scorings)
+def training_gmacs(recipe: CompletedRecipe, classes: int) -> float | None:
+    """10^9 multiply-accumulates of one training image of the mean size, forwards.
+
+    None for a backbone that cannot run on the meta device, and where evaluation, in whose mode they
+    are counted, cannot sample the share of tokens that training does.
+    """
+    declared = sampling_of(recipe)
+    try:
+        seen = recipe if declared is None else at_ratio(recipe, declared.train_ratio)
+    except RecipeError:
+        return None
+    detector = _without_values(seen, classes)
+    regions = recipe.head.roi_batch
+    try:
+        macs = count_macs(detector, _training_size(recipe), regions, regions // POSITIVE)
+    except RuntimeError:
+        return None
+    return macs.total / GIGA
+
+
+def cost_of(plan: Plan) -> PlanCost:
+    """The cost of what is left of a plan."""
+    done = [run for run in plan.runs if plan.is_done(run)]
+    left = {run.hash: _work(plan, run) for run in plan.runs if run not in done}
+    paces = []
+    for run in done if left else []:
+        gmacs = _work(plan, run).gmacs
+        if gmacs is not None:
+            paces.append(_spent_s(plan, run) / gmacs)
+    return PlanCost(left, len(paces), statistics.median(paces) if paces else None)
+
+
+def _spent_s(plan: Plan, run: Run) -> float:
+    record = plan.record(run)
+    scored = (record["evaluations"][scoring.key]["eval_s"] or 0 for scoring in run.scorings)
     return record["train_s"] + sum(scored)
 
 
-def _gmacs(plan: Plan, run: Run) -> float | None:
-    """Everything that a run computes; None where it cannot be counted."""
+def _work(plan: Plan, run: Run) -> Work:
     recipe = run.recipe.recipe
-    own = own_data.is_own(recipe.data, plan.request.out)
-    images, val_images, classes = own_data.AMOUNTS if own else _amounts(recipe.data)
-    # runs of one training cost the same
+    embedded = is_embedded(recipe.data, plan.request.out)
+    images, val_images, classes = EMBEDDED_SIZE if embedded else _size(recipe.data)
+    # runs that differ in seed and weights alone cost the same
     model = recipe.model_copy(update={"seed": 0, "init": Init()}).model_dump_json()
+    steps = total_steps(recipe, images)
+    learned = steps * recipe.train.batch
+    scored = val_images * sum(scoring.evals for scoring in run.scorings)
     forward = _forward(model, classes)
-    if forward is None:
-        return None
-    learned = total_steps(recipe, images) * recipe.train.batch
-    scored = val_images * sum(one.evals for one in run.scorings)
-    return forward * (FORWARD_AND_BACKWARD * learned + scored)
+    gmacs = None if forward is None else forward * (FORWARD_AND_BACKWARD * learned + scored)
+    return Work(steps, learned, gmacs)
 
 
 @cache
 def _forward(recipe: str, classes: int) -> float | None:
-    """10^9 multiply-accumulates of an image in training; evaluation is taken to cost the same."""
     resolved = ResolvedRecipe(Recipe.model_validate_json(recipe), {}, Path())
     return training_gmacs(complete(resolved).recipe, classes)
 
 
-def _amounts(data: Data) -> tuple[int, int, int]:
+def _size(data: Data) -> tuple[int, int, int]:
     """Images of both splits and classes of the data, or those of COCO."""
     try:
-        train, val = (find_data(data, split)[0] for split in SPLITS)
+        train, val = find_data(data, "train")[0], find_data(data, "val")[0]
     except DataError:
         return COCO
-    return _amounts_in(train, val)
+    return _size_of(train, val)
 
 
 @cache
-def _amounts_in(train: Path, val: Path) -> tuple[int, int, int]:
-    first, second = (read_json(file) for file in (train, val))
+def _size_of(train: Path, val: Path) -> tuple[int, int, int]:
+    first, second = read_json(train), read_json(val)
     return len(first["images"]), len(second["images"]), len(first["categories"])
 
 
-def _matrix_gmacs_per_s(device: torch.device) -> float:
-    """How fast a device multiplies matrices, in 10^9 multiply-accumulates.
+def _without_values(recipe: CompletedRecipe, classes: int) -> MaskRCNN:
+    with torch.device("meta"):
+        return build_detector(recipe, classes)
 
-    On a CPU the time is that of the threads that compute, whatever else the machine does.
-    """
-    matrix = torch.zeros(SIDE, SIDE, device=device)
-    (matrix @ matrix)[0, 0].item()  # the first product prepares the device
-    threads = torch.get_num_threads()
-    products, began, worked = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - began < CALIBRATION_S:
-        (matrix @ matrix)[0, 0].item()  # reading a number waits for a GPU
-        products += 1
-    by_clock, by_work = time.perf_counter() - began, (time.process_time() - worked) / threads
-    spent = by_work if device.type == "cpu" else by_clock
-    return products * SIDE**3 / spent / GIGA
+
+def _training_size(recipe: CompletedRecipe) -> tuple[int, int]:
+    """Height and width of a photograph in training."""
+    data = recipe.data
+    if data.jitter is not None:
+        return data.jitter.size, data.jitter.size
+    sides = {
+        "eval_short_side": round(statistics.mean(data.short_side)),
+        "eval_max_side": data.max_side,
+    }
+    height, width = EvalTransform(data.model_copy(update=sides)).shape(*PHOTOGRAPH)
+    largest = data.largest or max(height, width)
+    return min(height, largest), min(width, largest)

@@ -1,8 +1,8 @@
 """An ablation on given data, from a given base -> every run and every row of its table, checked.
 
-A run is one training from one seed, named by the hash of what matters to it: trainings whose
-recipes are equal share it. A cell is a row of the table: a training under an evaluation, with the
-run of each seed.
+A run is one training from one seed, named by its hash (`identity`): trainings whose recipes are
+equal share it. A cell is a row of the table: a training under an evaluation, with the run of each
+seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,26 +10,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.ablation.layout import LAST, run_folder
-from mimdet_cli.ablation.plan import own_data
-from mimdet_cli.ablation.plan.checks import refuse_cells, refuse_clashes, refuse_starts
-from mimdet_cli.ablation.plan.expand import Evaluation, cell_label, evaluations, trainings
-from mimdet_cli.ablation.plan.identity import data_identity, evaluation_key, run_hash
+from mimdet_cli.ablation.definition import Definition, Request, read_definition
+from mimdet_cli.ablation.folder import CELL, LAST, is_scored, read_record, run_folder
+from mimdet_cli.ablation.plan.expand import (
+    Evaluation,
+    cell_label,
+    evaluations,
+    refuse_cells,
+    refuse_clashes,
+    refuse_starts,
+    trainings,
+)
+from mimdet_cli.ablation.plan.identity import (
+    data_identity,
+    embedded_folder,
+    evaluation_key,
+    has_embedded,
+    run_hash,
+)
 from mimdet_cli.ablation.plan.recipes import Mistakes, Resolved, Resolver, added
 from mimdet_cli.ablation.plan.shrink import Start, start_of
-from mimdet_cli.ablation.read import Source, read
-from mimdet_cli.ablation.request import Request
+from mimdet_cli.engine.checkpoint import is_whole
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.recipe.catalog import shown
 from mimdet_cli.recipe.load import Completed, ResolvedRecipe
 from mimdet_cli.recipe.overrides import Override, parse_overrides
 from mimdet_cli.recipe.reading import Origin
-from mimdet_cli.recipe.schema import Data
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """One evaluation of a run: its name, the recipe keys that it changes, how many are merged."""
+    """One evaluation of a run: its hash, the recipe keys it changes, the size of its ensemble."""
 
     key: str
     settings: Mapping[str, Any]
@@ -38,7 +49,7 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training from one seed, and how it is scored; `parent` is the run it goes on from."""
+    """One training from one seed, and how it is scored; `parent` is the run it starts from."""
 
     hash: str
     label: str
@@ -49,13 +60,13 @@ class Run:
 
     @property
     def title(self) -> str:
-        """How it is called in messages."""
+        """Its name in messages."""
         return f"{self.label} seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row of the table; `runs` are hashes by seed, in each of which `scoring` is found."""
+    """A row of the table; `runs` are hashes by seed, each with the results of `scoring`."""
 
     label: str
     training: str
@@ -63,16 +74,27 @@ class Cell:
     scoring: Scoring
     runs: Mapping[int, str]
 
+    def to_json(self) -> dict[str, Any]:
+        """What JSON and the folder's record have in common."""
+        return {
+            "label": self.label,
+            "training": self.training,
+            "evaluation": self.evaluation,
+            "settings": dict(self.scoring.settings),
+            "evals": self.scoring.evals,
+            "runs": {str(seed): name for seed, name in self.runs.items()},
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that there is to do, in order; `left_out` tells by training what is not, and why.
+    """All there is to do, in order; `left_out` has the reasons by training.
 
     `data` identifies the data of the base, None if there are none yet.
     """
 
     request: Request
-    source: Source
+    definition: Definition
     start: Start
     data: str | None
     runs: tuple[Run, ...]
@@ -96,19 +118,35 @@ class Plan:
 
     def run(self, name: str) -> Run:
         """The run of a hash."""
-        for one in self.runs:
-            if one.hash == name:
-                return one
+        for run in self.runs:
+            if run.hash == name:
+                return run
         raise RecipeError(
-            f"'{self.source.name}' has no run '{name}'.",
+            f"'{self.definition.name}' has no run '{name}'.",
             where=f"--cell {name}",
-            fix="take the commands anew from `--commands`: a change of any recipe renames its run.",
+            fix="print the commands again with --commands: a run whose recipe changes is renamed.",
+        )
+
+    def folder(self, run: Run) -> Path:
+        """The folder of a run."""
+        return run_folder(self.request.out, run.hash)
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """What is recorded of a run; empty if nothing is."""
+        return read_record(self.folder(run) / CELL)
+
+    def is_done(self, run: Run) -> bool:
+        """Whether a run is trained and every evaluation of it is there."""
+        folder, record = self.folder(run), self.record(run)
+        scored = record.get("evaluations", {})
+        return is_trained(folder, record) and all(
+            is_scored(folder, scored, scoring.key) for scoring in run.scorings
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A cell before its runs have names."""
+class PlannedCell:
+    """A cell whose runs have no hashes yet."""
 
     label: str
     resolved: Resolved
@@ -117,30 +155,30 @@ class Row:
 
     @property
     def training(self) -> str:
-        """Label of its training."""
+        """The label of its training."""
         return self.resolved.training.label
 
 
 def make_plan(request: Request) -> Plan:
     """Read, expand, resolve and check; nothing is written."""
-    source = read(request.name)
-    start = start_of(source, request.base)
+    definition = read_definition(request.name)
+    start = start_of(definition, request.base)
     overrides = parse_overrides(request.overrides)
-    wanted, scored = [*trainings(source), *added(request.added)], evaluations(source)
-    refuse_clashes(source, wanted, scored, overrides)
-    refuse_starts(source, wanted)
-    resolver = Resolver(source, start, (*overrides, *_data_override(request, start)))
+    wanted, scored = [*trainings(definition), *added(request.added)], evaluations(definition)
+    refuse_clashes(definition, wanted, scored, overrides)
+    refuse_starts(definition, wanted)
+    resolver = Resolver(definition, start, (*overrides, *_data_override(request, start)))
     found, left_out = _reachable(*resolver.trainings(wanted))
-    hidden = [cell_label(label, one.label) for label in left_out for one in scored]
-    rows = _rows(source, resolver, found, scored)
-    refuse_cells(source, [row.label for row in rows], hidden)
+    hidden = [cell_label(label, evaluation.label) for label in left_out for evaluation in scored]
+    rows = _rows(definition, resolver, found, scored)
+    refuse_cells(definition, [row.label for row in rows], hidden)
     if not found:
         raise RecipeError(
-            f"nothing of '{source.name}' can be run from the base '{start.path.stem}'.",
+            f"nothing of '{definition.name}' can be run from the base '{start.path.stem}'.",
             where="; ".join(f"'{label}': {reason}" for label, reason in left_out.items()),
-            fix="leave --base out, or name one of the size that the ablation is about.",
+            fix="omit --base, or give one of the size that the ablation is about.",
         )
-    seeds = source.ablation.seeds if request.seeds is None else tuple(range(request.seeds))
+    seeds = definition.ablation.seeds if request.seeds is None else tuple(range(request.seeds))
     names = _Names(request.out, found)
     runs = _runs(names, rows, seeds)
     cells = tuple(
@@ -153,24 +191,30 @@ def make_plan(request: Request) -> Plan:
         )
         for row in rows
     )
-    digest = names.data(next(iter(found.values())).recipe.recipe.data)
-    return Plan(request, source, start, digest, runs, cells, left_out)
+    data = data_identity(next(iter(found.values())).recipe.recipe.data, request.out)
+    return Plan(request, definition, start, data, runs, cells, left_out)
+
+
+def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the run in `folder` with this record was trained to its end."""
+    return record.get("train_s") is not None and is_whole(folder / LAST)
 
 
 class _Names:
-    """Hashes of runs, whose trainings are `found`."""
+    """The hashes of the runs of trainings."""
 
     def __init__(self, out: Path, found: Mapping[str, Resolved]) -> None:
         self.out = out
         self.found = found
 
     def of(self, label: str, seed: int) -> str:
-        """The name of the run of a training from a seed."""
+        """The hash of the run of a training from a seed."""
         recipe = self.recipe(label, seed).recipe
-        return run_hash(recipe, self.data(recipe.data), self.parent(label, seed))
+        data = data_identity(recipe.data, self.out)
+        return run_hash(recipe, data, self.parent(label, seed))
 
     def recipe(self, label: str, seed: int) -> Completed:
-        """Its recipe: that of the training, with the seed and the weights that it goes on from."""
+        """Its recipe: that of the training, with the seed and the weights it starts from."""
         resolved = self.found[label].recipe
         changes: dict[str, Any] = {"seed": seed}
         if parent := self.parent(label, seed):
@@ -180,20 +224,16 @@ class _Names:
         return replace(resolved, recipe=resolved.recipe.model_copy(update=changes))
 
     def parent(self, label: str, seed: int) -> str | None:
-        """The name of the run that it goes on from."""
+        """The hash of the run it starts from."""
         after = self.found[label].training.after
         return None if after is None else self.of(after, seed)
-
-    def data(self, data: Data) -> str | None:
-        """What identifies a recipe's data."""
-        return own_data.IDENTITY if own_data.is_own(data, self.out) else data_identity(data)
 
 
 def _data_override(request: Request, start: Start) -> list[Override]:
     if request.data is not None:
         return [Override("data.root", str(request.data), Origin(f"--data {request.data}"))]
-    if own_data.is_demo(start.path):
-        folder = str(own_data.folder_in(request.out))
+    if has_embedded(start.path):
+        folder = str(embedded_folder(request.out))
         return [Override("data.root", folder, Origin("the embedded data set"))]
     return []
 
@@ -201,47 +241,48 @@ def _data_override(request: Request, start: Start) -> list[Override]:
 def _reachable(
     found: dict[str, Resolved], left_out: dict[str, str]
 ) -> tuple[dict[str, Resolved], dict[str, str]]:
-    """What goes on from something that is left out is left out too."""
-    while orphans := [label for label, one in found.items() if one.training.after in left_out]:
+    """Trainings that start from one that is left out are left out too."""
+    while orphans := [name for name, one in found.items() if one.training.after in left_out]:
         for label in orphans:
             after = found.pop(label).training.after
-            left_out = {**left_out, label: f"'{after}', which it goes on from, is left out"}
+            left_out = {**left_out, label: f"'{after}', which it starts from, is left out"}
     return found, left_out
 
 
 def _rows(
-    source: Source,
+    definition: Definition,
     resolver: Resolver,
     found: Mapping[str, Resolved],
     scored: Sequence[Evaluation],
-) -> list[Row]:
-    """Every training under every evaluation that goes with it; mistakes of all at once."""
-    rows: list[Row] = []
+) -> list[PlannedCell]:
+    """Every training under every evaluation that suits it; all mistakes in one error."""
+    rows: list[PlannedCell] = []
     mistakes = Mistakes()
     for label, resolved in found.items():
         for evaluation in scored:
             name = cell_label(label, evaluation.label)
             try:
                 settings = resolver.evaluation(resolved, evaluation)
-                if _is_below(source, resolved, settings):
+                if _is_below(definition, resolved, settings):
                     continue
             except MimdetError as error:
                 mistakes.add(error, name)
                 continue
             key = evaluation_key(settings, evaluation.evals)
-            rows.append(Row(name, resolved, evaluation, Scoring(key, settings, evaluation.evals)))
+            rows.append(
+                PlannedCell(name, resolved, evaluation, Scoring(key, settings, evaluation.evals))
+            )
     mistakes.raise_all()
     return rows
 
 
-def _is_below(source: Source, resolved: Resolved, settings: Mapping[str, Any]) -> bool:
-    """Whether `at_least` leaves an evaluation of a training out."""
+def _is_below(definition: Definition, resolved: Resolved, settings: Mapping[str, Any]) -> bool:
+    """Whether `at_least` rules out an evaluation of a training."""
     trained = resolved.recipe.flat()
     values = {**trained, **settings}
-    for key, least in source.ablation.evaluate.at_least.items():
-        where = str(source.origin("evaluate", "at_least", key))
-        low, value = (_number(one, of, where) for one, of in ((least, trained), (key, values)))
-        if value < low:
+    for key, least in definition.ablation.evaluate.at_least.items():
+        where = str(definition.origin("evaluate", "at_least", key))
+        if _number(key, values, where) < _number(least, trained, where):
             return True
     return False
 
@@ -251,13 +292,13 @@ def _number(key: str, values: Mapping[str, Any], where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         said = "is not set" if value is None else f"is {value!r}"
         raise RecipeError(
-            f"'{key}' {said}; `at_least` compares numbers.", where=where, fix="name another key."
+            f"'{key}' {said}; `at_least` compares numbers.", where=where, fix="give another key."
         )
     return value
 
 
-def _runs(names: _Names, rows: Sequence[Row], seeds: Sequence[int]) -> tuple[Run, ...]:
-    """Every run once, all of a seed before the next, and each after the one it goes on from."""
+def _runs(names: _Names, rows: Sequence[PlannedCell], seeds: Sequence[int]) -> tuple[Run, ...]:
+    """Every run once, seed by seed, and each after the one it starts from."""
     labels = list(dict.fromkeys(row.training for row in rows))
     depth = _depths({label: names.found[label].training.after for label in labels})
     runs: dict[str, Run] = {}
@@ -267,7 +308,7 @@ def _runs(names: _Names, rows: Sequence[Row], seeds: Sequence[int]) -> tuple[Run
             name = names.of(label, seed)
             if name in runs:
                 scorings = [*runs[name].scorings, *scorings]
-            by_key = {one.key: one for one in scorings}
+            by_key = {scoring.key: scoring for scoring in scorings}
             first = runs[name].label if name in runs else label
             runs[name] = Run(
                 name,

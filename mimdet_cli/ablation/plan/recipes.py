@@ -1,7 +1,7 @@
-"""Trainings and evaluations -> completed recipes; every mistake at once, each with its cells.
+"""Trainings and evaluations -> completed recipes; all mistakes in one error, each with its cells.
 
-Settings are laid over each other: the base, the ablation's `set`, those of the training, `--set`.
-Those of an evaluation come on top, and may only change how a trained model is used.
+Settings override each other in this order: the base, the ablation's `set`, those of the training,
+`--set`. Those of an evaluation come last, and may only change how a trained model is used.
 """
 
 import json
@@ -15,9 +15,9 @@ import torch
 
 from backbones.options.effects import Effect
 from mimdet_cli import plugins
+from mimdet_cli.ablation.definition import Definition
 from mimdet_cli.ablation.plan.expand import Evaluation, Training, shared_settings
 from mimdet_cli.ablation.plan.shrink import LeftOut, Start
-from mimdet_cli.ablation.read import Source
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.jobs.token_sampling import equal_evals, sampling_of, why_equal
@@ -32,7 +32,7 @@ SHOWN_CELLS = 2
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A training's recipe, its values before they were checked, and what it is a training of."""
+    """A training with its recipe, and the draft of that before it was completed."""
 
     training: Training
     draft: Draft
@@ -40,19 +40,19 @@ class Resolved:
 
 
 class Mistakes:
-    """Errors by the cells that they are in; the same error of several cells is told once."""
+    """Errors with the cells they are in; an error that several cells share is reported once."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[type[MimdetError], str, str, str], list[str]] = {}
 
     def add(self, error: MimdetError, cell: str) -> None:
-        """All that `error` carries is wrong in `cell`."""
+        """Note every error that `error` carries as one of `cell`."""
         for one in error.each():
             cells = self._found.setdefault((type(one), one.what, one.where, one.fix), [])
             cells.append(cell)
 
     def raise_all(self) -> None:
-        """Raise what was found, if anything."""
+        """Raise what was noted, if anything, as one error."""
         errors = [
             kind(what, where="; ".join(filter(None, (where, _of(cells)))), fix=fix)
             for (kind, what, where, fix), cells in self._found.items()
@@ -63,14 +63,14 @@ class Mistakes:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """Makes recipes of trainings and evaluations; `overrides` are those of the command line."""
+    """Makes the recipes of trainings and evaluations; `overrides` are the command line's."""
 
-    source: Source
+    definition: Definition
     start: Start
     overrides: tuple[Override, ...]
 
     def trainings(self, wanted: Sequence[Training]) -> tuple[dict[str, Resolved], dict[str, str]]:
-        """Recipes by label, and why others are left out."""
+        """Recipes by label, and the reasons why others are left out."""
         if self.start.given is not None:
             self._check_base()
             self._check_unshrunk(wanted)
@@ -94,8 +94,10 @@ class Resolver:
         """The recipe of a training."""
         shared = [
             one
-            for one in shared_settings(self.source)
-            if not (training.added and one.key.startswith("backbone."))  # it may be another one
+            for one in shared_settings(self.definition)
+            if not (
+                training.added and one.key.startswith("backbone.")
+            )  # it may be another backbone
         ]
         given = {one.key for one in self.overrides}
         own = tuple(one for one in (*shared, *training.settings) if one.key not in given)
@@ -105,7 +107,7 @@ class Resolver:
         return Resolved(training, draft, complete(validate(draft)))
 
     def evaluation(self, resolved: Resolved, evaluation: Evaluation) -> dict[str, Any]:
-        """What an evaluation changes in a training's recipe; refused if that is too much."""
+        """What an evaluation changes in a training's recipe; an error if that needs training."""
         changed = complete(validate(with_overrides(resolved.draft, evaluation.settings)))
         _refuse_other_models(resolved.recipe, changed, evaluation)
         if evaluation.evals > 1:
@@ -118,25 +120,25 @@ class Resolver:
         if reason is not None:
             other = ""
             if declared is not None and declared.eval_ratio == 1:
-                other = f", or set backbone.{declared.eval_option} below 1 beside it"
-            origin = self.source.origin("evaluate", "variants", evaluation.label, "evals")
+                other = f", or set backbone.{declared.eval_option} below 1 with it"
+            origin = self.definition.origin("evaluate", "variants", evaluation.label, "evals")
             raise RecipeError(
                 equal_evals(evaluation.evals, reason),
                 where=str(origin),
-                fix=f"leave `evals` out{other}.",
+                fix=f"omit `evals`{other}.",
             )
 
     def _check_base(self) -> None:
-        """What is wrong with the base or with `--set` is wrong in every cell."""
+        """Report mistakes in the base and in `--set` once, not for every cell."""
         try:
             draft = self.start.draft(Training("base"))
         except LeftOut:
-            return  # as every training without a recipe of its own will be, which is told
+            return  # every training that uses the base is left out for the same reason
         complete(validate(with_overrides(draft, self.overrides)))
 
     def _check_unshrunk(self, wanted: Sequence[Training]) -> None:
-        """A training that is wrong at its full size is a mistake, not one that does not shrink."""
-        full = Resolver(self.source, Start(self.source, self.start.own, None), ())
+        """What is wrong at full size is a mistake; what is wrong only at tiny size is left out."""
+        full = Resolver(self.definition, Start(self.definition, self.start.own, None), ())
         mistakes = Mistakes()
         for training in wanted:
             try:
@@ -172,10 +174,10 @@ def _of(cells: Sequence[str]) -> str:
 
 
 def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Evaluation) -> None:
-    """An evaluation may not ask for another model than the one that was trained.
+    """An evaluation may not need another model than the one that was trained.
 
-    It may set what is marked as changing evaluation. An option of a backbone without that mark, as
-    most plugins have them, is judged by whether the parameters stay the same.
+    It may set keys that are marked as changing evaluation, and options of a backbone without marks,
+    as most plugins have them, that leave the parameters as they are.
     """
     marked = keys_with(Effect.EVALUATION, options=type(trained.recipe.backbone.options))
     others = [one for one in evaluation.settings if one.key not in marked]
@@ -186,7 +188,7 @@ def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Eva
         RecipeError(
             f"'{one.key}' changes what is trained, so an evaluation cannot change it.",
             where=str(one.origin),
-            fix="make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+            fix="make it a training: move it to `axes` or `variants` outside `evaluate`.",
         )
         for one in others
     ]
@@ -200,7 +202,7 @@ def _shapes(resolved: Completed) -> dict[str, torch.Size] | None:
 
 @cache
 def _shapes_of(section: str) -> dict[str, torch.Size] | None:
-    """Parameters of a backbone; None for one that cannot be built, whose run will tell why."""
+    """Parameters of a backbone; None for one that cannot be built, whose run will say why."""
     options = json.loads(section)
     kind = backbone_class(options.pop("name"))
     try:

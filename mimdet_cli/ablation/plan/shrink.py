@@ -1,11 +1,11 @@
-"""What a training starts from, and what becomes of it when `--base` names another recipe.
+"""The recipe that a training starts from, and how `--base` replaces and shrinks it.
 
-Every training then starts from the named base and keeps its data, head, length and optimizer. Where
-a training asks for another recipe, or where the ablation's own base has another backbone, that
-recipe's backbone takes the place of the base's. A base that trains from random weights is a small
-one: backbones then come in their `tiny` size, and what asks for pre-trained weights is left out,
-because no such weights exist for it. Lengths keep their share: 6 of 36 epochs are a sixth of the
-base's steps.
+With `--base`, every training starts from that recipe and keeps its data, head, length and
+optimizer. The backbone of a training that names a recipe, or of the ablation's own base if it has
+another one, replaces the backbone of `--base`. A base that trains from random weights is small:
+backbones then have their `tiny` size, and trainings from pre-trained weights are left out, because
+there are no such weights of that size. Lengths keep their proportion: 6 of 36 epochs become a sixth
+of the base's steps.
 """
 
 import json
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from backbones.options.effects import Role
+from mimdet_cli.ablation.definition import Definition
 from mimdet_cli.ablation.plan.expand import Training
-from mimdet_cli.ablation.read import Source
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shown
@@ -38,7 +38,7 @@ from mimdet_cli.recipe.schema import Recipe, Train
 LENGTHS = keys_with(Role.LENGTH)
 WEIGHTS = keys_with(Role.WEIGHTS)
 NO_WEIGHTS = "pre-trained weights do not come in this size"
-SCORED_AFTERWARDS = Origin("the ablation, which scores and keeps the last step alone")
+SCORED_AFTERWARDS = Origin("the ablation, which keeps and scores only the last step")
 ONLY_AT_THE_END = (
     Override("train.evals", 0, SCORED_AFTERWARDS),
     Override("train.saves", 1, SCORED_AFTERWARDS),
@@ -46,36 +46,33 @@ ONLY_AT_THE_END = (
 )
 
 
-class LeftOut(Exception):  # noqa: N818 - no mistake of anybody
-    """A training that cannot be made at the size of the base; says why."""
+class LeftOut(Exception):  # noqa: N818 - nobody made a mistake
+    """A training that does not exist at the size of the base, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the trainings of an ablation start.
+    """The base of an ablation's trainings: its `own`, or the one `given` by `--base`."""
 
-    `own` is the base that the ablation names, `given` the one in its place, if any.
-    """
-
-    source: Source
+    definition: Definition
     own: Path
     given: Path | None
 
     @property
     def path(self) -> Path:
-        """The recipe that is the base."""
+        """The base in use."""
         return self.given or self.own
 
     @property
     def small(self) -> bool:
-        """Whether backbones are shrunk to the base's size."""
+        """Whether backbones have their tiny sizes."""
         if self.given is None:
             return False
         init = _recipe(self.given).init
         return init.weights is None and not init.more
 
     def draft(self, training: Training) -> Draft:
-        """The recipe that the training changes, before its settings."""
+        """The recipe of the training before its settings."""
         if self.given is None:
             named = training.recipe
             draft = _draft(self.own if named is None else self._named(training))
@@ -86,7 +83,7 @@ class Start:
         return with_overrides(draft, ONLY_AT_THE_END)
 
     def settings(self, training: Training, settings: tuple[Override, ...]) -> tuple[Override, ...]:
-        """The settings, fitted to the base's length."""
+        """The settings with lengths in proportion to the base's."""
         if self.given is None:
             return settings
         if self.small and any(one.key in WEIGHTS and one.value for one in settings):
@@ -95,14 +92,14 @@ class Start:
         base = _recipe(self.given).train
         kept = [one for one in settings if one.key not in LENGTHS]
         lengths = [one for one in settings if one.key in LENGTHS and one.value is not None]
-        return (*kept, *(_share(one, own.train, base) for one in lengths))
+        return (*kept, *(_in_proportion(one, own.train, base) for one in lengths))
 
     def _named(self, training: Training) -> Path:
         assert training.recipe is not None
         try:
-            return find_recipe(self.source.recipe(training.recipe))
+            return find_recipe(self.definition.recipe(training.recipe))
         except RecipeError as error:
-            error.where = str(self.source.origin("variants", training.label, "recipe"))
+            error.where = str(self.definition.origin("variants", training.label, "recipe"))
             raise
 
     def _on_given(self, training: Training, given: Path) -> Draft:
@@ -136,21 +133,21 @@ class Start:
         return _within_square(draft, section)
 
 
-def start_of(source: Source, base: str | None) -> Start:
-    """Where the trainings start: at the ablation's base, or at `base`."""
+def start_of(definition: Definition, base: str | None) -> Start:
+    """Where the trainings start: from `base`, or else from the ablation's own."""
     try:
-        own = find_recipe(source.recipe(source.ablation.base))
+        own = find_recipe(definition.recipe(definition.ablation.base))
     except RecipeError as error:
-        error.where = str(source.origin("base"))
+        error.where = str(definition.origin("base"))
         raise
     if base is None:
-        return Start(source, own, None)
+        return Start(definition, own, None)
     given = find_recipe(base)
-    return Start(source, own, None if given.resolve() == own.resolve() else given)
+    return Start(definition, own, None if given.resolve() == own.resolve() else given)
 
 
 def tiny(recipe: CompletedRecipe) -> dict[str, Any]:
-    """The options that bring the completed recipe's backbone to its tiny size."""
+    """The options that give the backbone of a completed recipe its tiny size."""
     smaller = backbone_class(recipe.backbone.name).tiny(recipe.backbone.values)
     if smaller is None:
         raise LeftOut(f"the backbone '{recipe.backbone.name}' has no tiny size")
@@ -163,7 +160,10 @@ def _draft(path: Path) -> Draft:
 
 @cache
 def _read(path: Path, folder: Path, changed: int) -> Draft:
-    """A recipe that many trainings start from, read from `folder`, last `changed` then."""
+    """A recipe, read once although many trainings start from it.
+
+    It may depend on the current `folder`, and was last changed at `changed`.
+    """
     return read_recipe(path)
 
 
@@ -184,7 +184,7 @@ def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -
 
 
 def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
-    """The draft with images that fit the square, if any, that the backbone pads them to."""
+    """The draft with images no larger than the square, if any, that the backbone pads them to."""
     square = _square(json.dumps(section))
     if square is None:
         return draft
@@ -199,18 +199,20 @@ def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
 
 @cache
 def _square(section: str) -> int | None:
-    """The square that a backbone, given as its section, pads images to."""
+    """The square that a backbone, given as a recipe section, pads images to."""
     options = json.loads(section)
     kind = backbone_class(options.pop("name"))
     with torch.device("meta"):
         return kind(kind.Options.model_validate(options)).padding.square
 
 
-def _share(length: Override, own: Train, base: Train) -> Override:
-    """A length in the units of `base`, with the share that it has of the length of `own`."""
+def _in_proportion(length: Override, own: Train, base: Train) -> Override:
+    """A length in the units of `base`, in proportion as it is to the length of `own`."""
     whole = own.epochs if length.key == "train.epochs" else own.steps
     if whole is None:
-        raise LeftOut(f"'{length.key}: {length.value}' is no share of the length that it changes")
+        raise LeftOut(
+            f"'{length.key}: {length.value}' is in other units than the length it changes"
+        )
     share = length.value / whole
     if base.steps is not None:
         return Override("train.steps", max(1, round(share * base.steps)), length.origin)

@@ -1,41 +1,71 @@
-"""A report as JSON and CSV, complete.
+"""The files of a report: Markdown, CSV, JSON and the plot.
 
-JSON: `cells` hold, by metric, our figures (`ap`: by seed, mean, median, lowest, highest, deviation,
-`interval` of the mean over images, `difference` to the default cell with its `interval`, `p`, what
-those cover, and the interval over images alone, as far as images are resampled; `costs`: by seed,
-mean, median, lowest, highest, and the multiple of the default cell's, `relative`) apart from the
+JSON is complete. By metric, `cells` hold our figures (`ap`: by seed, mean, median, lowest, highest,
+deviation, `interval` of the mean over images, `difference` to the default cell with its `interval`,
+`p`, what those cover, and the interval over images alone, if images are resampled; `costs`: by
+seed, mean, median, lowest, highest, and the ratio to the default cell's, `relative`) apart from the
 published ones (`paper`: figures in the paper's units, `relative` to the paper's own default cell:
-points for AP, multiples else); `claims` the rules, verdicts and numbers; `runs` how far each run
-is; `differs` the sentences on what sets the runs apart from the paper's. AP is in points of 100,
-times in seconds, memory in GB, `gmacs` in 10^9; null is not known.
+by points for AP, as multiples for the rest). `claims` are the rules, verdicts and numbers; `runs`,
+how far each run is; `differs`, the sentences on what sets the runs apart from the paper's. AP is in
+points of 100, times in seconds, memory in GB, `gmacs` in 10^9; null is unknown.
 
-CSV: a row for each cell with the same figures; the names of the paper's columns begin with
+CSV has a row for each cell with the figures of the JSON; names of the paper's columns begin with
 `paper_`.
 """
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from mimdet_cli.ablation.judge.statistics import Difference, Estimate, Interval
-from mimdet_cli.ablation.report.published import PaperRow
-from mimdet_cli.ablation.report.summary import Cost, Row, Summary
+from mimdet_cli.ablation.folder import REPORTS
+from mimdet_cli.ablation.judge.statistics import Contrast, Estimate, Interval
+from mimdet_cli.ablation.report.paper import PaperRow
+from mimdet_cli.ablation.report.plot import draw
+from mimdet_cli.ablation.report.summary import CellCost, Summary, SummaryRow
+from mimdet_cli.ablation.report.text import command, markdown
+from mimdet_cli.errors import ResourceError
 from mimdet_cli.evaluation.metrics import COSTS, METRICS, Accuracy
+from mimdet_cli.files import write_text
 
 DIGITS = 6
+SPREAD = ("mean", "median", "lowest", "highest", "deviation")
 
 
-def to_json(summary: Summary, command: str) -> dict[str, Any]:
-    """The whole report as a record; `command` runs the same again."""
+def write(summary: Summary, out: Path) -> list[Path]:
+    """Write every form of the report into the ablation's folder; the paths."""
+    folder, name = out / REPORTS, summary.record.name
+    md, table, record, picture = (
+        folder / f"{name}.{kind}" for kind in ("md", "csv", "json", "png")
+    )
+    values = to_json(summary)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(md, markdown(summary))
+        write_text(table, to_csv(values))
+        write_text(record, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        draw(summary, picture)
+    except OSError as error:
+        raise ResourceError(
+            f"the report cannot be written: {error.strerror}.",
+            where=str(folder),
+            fix="free some space, or copy the folder to where it can be written.",
+        ) from error
+    return [md, table, record, picture]
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
+    """The whole report as a record."""
     record, split = summary.record, summary.split
     states = ("done", "failed", "unfinished")
     return {
         "name": record.name,
         "question": record.ablation.question,
         "source": record.ablation.source,
-        "command": command,
+        "command": command(summary),
         "base": record.base,
         "own_base": record.own_base,
         "small": record.small,
@@ -48,12 +78,16 @@ def to_json(summary: Summary, command: str) -> dict[str, Any]:
         },
         "default": record.default,
         "metrics": list(record.ablation.metrics),
-        "resamples": summary.plan.resamples,
-        "state": {one: len(summary.in_state(one)) for one in states},
+        "resamples": summary.resampling.resamples,
+        "state": {state: len(summary.in_state(state)) for state in states},
         "cells": [_cell(row, summary.accuracies) for row in summary.rows],
         "claims": [
-            {**one.claim.model_dump(mode="json"), "verdict": one.judgement, "numbers": one.numbers}
-            for one in summary.verdicts
+            {
+                **verdict.claim.model_dump(mode="json"),
+                "verdict": verdict.judgement,
+                "numbers": verdict.numbers,
+            }
+            for verdict in summary.verdicts
         ],
         "differs": list(summary.differs),
         "devices": summary.devices,
@@ -63,9 +97,9 @@ def to_json(summary: Summary, command: str) -> dict[str, Any]:
     }
 
 
-def to_csv(summary: Summary) -> str:
-    """A row for each cell, under a heading."""
-    rows = [_flat(row, summary.accuracies) for row in summary.rows]
+def to_csv(report: Mapping[str, Any]) -> str:
+    """The cells of `to_json`, a row each, under a heading."""
+    rows = [_flat(cell) for cell in report["cells"]]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -73,7 +107,7 @@ def to_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _cell(row: Row, accuracies: Sequence[Accuracy]) -> dict[str, Any]:
+def _cell(row: SummaryRow, accuracies: Sequence[Accuracy]) -> dict[str, Any]:
     cell = row.cell
     return {
         "label": cell.label,
@@ -89,31 +123,23 @@ def _cell(row: Row, accuracies: Sequence[Accuracy]) -> dict[str, Any]:
     }
 
 
-def _ap(row: Row, metric: Accuracy) -> dict[str, Any] | None:
+def _ap(row: SummaryRow, metric: Accuracy) -> dict[str, Any] | None:
     found = row.estimates.get(metric.key)
     if found is None:
         return None
     return {
         "by_seed": _rounded(row.figures.values(metric)),
         **_spread(found),
-        "interval": None if found.interval is None else _ends(found.interval),
+        "interval": _ends(found.interval),
         "difference": _difference(row.differences.get(metric.key)),
     }
 
 
-def _spread(found: Estimate | Cost) -> dict[str, float | None]:
-    spread = found.spread
-    values = {
-        "mean": spread.mean,
-        "median": spread.median,
-        "lowest": spread.lowest,
-        "highest": spread.highest,
-        "deviation": spread.deviation,
-    }
-    return {name: _short(value) for name, value in values.items()}
+def _spread(found: Estimate | CellCost) -> dict[str, float | None]:
+    return {name: _short(getattr(found.spread, name)) for name in SPREAD}
 
 
-def _difference(found: Difference | None) -> dict[str, Any] | None:
+def _difference(found: Contrast | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {
@@ -122,11 +148,11 @@ def _difference(found: Difference | None) -> dict[str, Any] | None:
         "p": _short(found.p),
         "covers": found.covers,
         "seeds": found.seeds,
-        "interval_over_images": None if found.over_images is None else _ends(found.over_images),
+        "interval_over_images": _ends(found.over_images),
     }
 
 
-def _cost(found: Cost | None) -> dict[str, Any] | None:
+def _cost(found: CellCost | None) -> dict[str, Any] | None:
     if found is None:
         return None
     by_seed = _rounded(found.by_seed)
@@ -144,49 +170,39 @@ def _paper(paper: PaperRow) -> dict[str, Any]:
     }
 
 
-def _flat(row: Row, accuracies: Sequence[Accuracy]) -> dict[str, str | float | None]:
-    values: dict[str, str | float | None] = {
-        "cell": row.cell.label,
-        "training": row.cell.training,
-        "evaluation": row.cell.evaluation,
-        "seeds": len(row.seeds),
-        "seeds_wanted": len(row.wanted),
-    }
-    for metric in accuracies:
-        values |= _flat_ap(row, metric.key)
-    for one in COSTS:
-        cost = row.costs.get(one.key)
-        values[one.key] = None if cost is None else _short(cost.spread.mean)
-        values[f"{one.key}_relative"] = None if cost is None else _short(cost.relative)
-    paper = row.paper or PaperRow({}, {}, None, None)
-    for any_metric in (*accuracies, *COSTS):
-        name, key = f"paper_{any_metric.paper.field}", any_metric.key
-        values[name] = paper.values.get(key)
-        word = "difference" if isinstance(any_metric, Accuracy) else "relative"
-        values[f"{name}_{word}"] = _short(paper.relative.get(key))
-    return values | {"paper_gpu": paper.gpu}
+def _flat(cell: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"cell": cell["label"]}
+    values |= {name: cell[name] for name in ("training", "evaluation")}
+    values |= {name: len(cell[name]) for name in ("seeds", "seeds_wanted")}
+    for key, ap in cell["ap"].items():
+        values |= {f"{key}_{name}": figure for name, figure in _flat_ap(ap or {}).items()}
+    for key, cost in cell["costs"].items():
+        found = cost or {}
+        values |= {key: found.get("mean"), f"{key}_relative": found.get("relative")}
+    paper = cell["paper"] or {"relative": {}}
+    for key in (*cell["ap"], *cell["costs"]):
+        field = METRICS[key].paper.field
+        word = "difference" if isinstance(METRICS[key], Accuracy) else "relative"
+        values[f"paper_{field}"] = paper.get(field)
+        values[f"paper_{field}_{word}"] = paper["relative"].get(field)
+    return {**values, "paper_gpu": paper.get("gpu")}
 
 
-def _flat_ap(row: Row, metric: str) -> dict[str, float | None]:
-    found, against = row.estimates.get(metric), row.differences.get(metric)
-    names = ("mean", "median", "lowest", "highest", "deviation")
-    spread = dict.fromkeys(names) if found is None else _spread(found)
-    pairs = {
-        "": None if found is None else found.interval,
-        "_difference": None if against is None else against.interval,
-        "_difference_images": None if against is None else against.over_images,
-    }
-    values = {f"{metric}_{name}": spread[name] for name in names}
-    values[f"{metric}_difference"] = None if against is None else _short(against.mean)
-    values[f"{metric}_difference_p"] = None if against is None else _short(against.p)
-    for name, interval in pairs.items():
-        values[f"{metric}{name}_low"] = None if interval is None else _short(interval.low)
-        values[f"{metric}{name}_high"] = None if interval is None else _short(interval.high)
+def _flat_ap(ap: Mapping[str, Any]) -> dict[str, float | None]:
+    difference = ap.get("difference") or {}
+    values = {name: ap.get(name) for name in SPREAD}
+    values |= {"difference": difference.get("mean"), "difference_p": difference.get("p")}
+    for prefix, ends in (
+        ("", ap.get("interval")),
+        ("difference_", difference.get("interval")),
+        ("difference_images_", difference.get("interval_over_images")),
+    ):
+        values[f"{prefix}low"], values[f"{prefix}high"] = ends or (None, None)
     return values
 
 
-def _ends(interval: Interval) -> list[float | None]:
-    return [_short(interval.low), _short(interval.high)]
+def _ends(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_short(interval.low), _short(interval.high)]
 
 
 def _rounded(values: Mapping[int, float]) -> dict[str, float | None]:

@@ -1,16 +1,21 @@
-"""What sets an ablation's runs apart from the paper's, in sentences that follow from the record."""
+"""The paper: its published figures, and what sets our runs apart from its own.
+
+Published figures are related to the paper's own default cell; nothing of ours is used. What sets
+the runs apart is said in sentences that follow from the record.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from backbones.options.base import BackboneOptions
 from backbones.options.effects import Role
-from mimdet_cli.ablation.definition import Variant
+from mimdet_cli.ablation.definition import Paper, Variant
 from mimdet_cli.ablation.folder import AblationRecord, CellRecord, RunRecord
+from mimdet_cli.ablation.judge.resampling import ScoredSplit
 from mimdet_cli.backbone_options import options_class
 from mimdet_cli.errors import PluginError, RecipeError
+from mimdet_cli.evaluation.metrics import METRICS, Accuracy
 from mimdet_cli.recipe.catalog import find_recipe, shipped
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
@@ -18,71 +23,103 @@ from mimdet_cli.weights import catalog
 from mimdet_cli.words import counted
 
 COCO: Final = (5000, 80)
-"""Images and classes of COCO val2017, on which both papers score."""
+"""Images and classes of COCO val2017, which both papers evaluate on."""
 WEIGHTS: Final = keys_with(Role.WEIGHTS)[0]
+OTHER_GPU: Final = "other GPU"
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """What is scored on: the annotation file, the data set's name, how many images and classes."""
+class PaperRow:
+    """Published figures of a cell by metric key, in the paper's units.
 
-    annotations: Path
-    name: str
-    images: int
-    classes: int
+    `relative` relates them to the paper's figures of the default cell: AP by difference in points,
+    costs as multiples. `gpu` is that of the hours; `apart` says why those are not compared, if so.
+    """
+
+    values: Mapping[str, float]
+    relative: Mapping[str, float]
+    gpu: str | None
+    apart: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A trained run that stands for the others: its cell, its recipe and its split."""
+class TypicalRun:
+    """A trained run that stands for the others: its cell, its recipe and its val split."""
 
     cell: CellRecord
     recipe: ResolvedRecipe
-    split: Split
+    split: ScoredSplit
 
 
-def differences(
-    record: AblationRecord, sample: Sample | None, runs: Mapping[str, RunRecord]
+def paper_rows(paper: Mapping[str, Paper], default: str) -> dict[str, PaperRow]:
+    """The published figures by cell."""
+    base = paper.get(default, Paper())
+    return {label: _row(one, base, label == default) for label, one in paper.items()}
+
+
+def deviations(
+    record: AblationRecord, typical: TypicalRun | None, runs: Mapping[str, RunRecord]
 ) -> list[str]:
-    """Sentences on base, sizes, data, weights, seeds and devices; None before anything is run."""
+    """Sentences on base, sizes, data, weights, seeds and devices, as far as anything has run."""
     return [
         *_of_base(record),
-        *([] if sample is None else _of_sample(record, sample)),
+        *([] if typical is None else _of_recipe(record, typical)),
         *_of_seeds(record),
         *_of_devices(runs),
     ]
 
 
-def _of_sample(record: AblationRecord, sample: Sample) -> Iterator[str]:
-    """What the recipe of a run has, against the ablation's own, where neither was asked for."""
-    variant = record.ablation.variants.get(sample.cell.training, Variant())
+def _row(one: Paper, base: Paper, is_default: bool) -> PaperRow:
+    values = _values(one)
+    bases = _values(base)
+    shared = [METRICS[key] for key in values if key in bases]
+    other_gpu = one.gpu is None or one.gpu != base.gpu
+    apart = OTHER_GPU if other_gpu and any(metric.paper.on_gpu for metric in shared) else None
+    relative: dict[str, float] = {}
+    for metric in shared:
+        if is_default or (metric.paper.on_gpu and apart):
+            continue
+        value, of_default = values[metric.key], bases[metric.key]
+        is_accuracy = isinstance(metric, Accuracy)
+        relative[metric.key] = value - of_default if is_accuracy else value / of_default
+    return PaperRow(values, relative, one.gpu, apart)
+
+
+def _values(paper: Paper) -> dict[str, float]:
+    found = {key: paper.value(metric.paper.field) for key, metric in METRICS.items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _of_recipe(record: AblationRecord, typical: TypicalRun) -> Iterator[str]:
+    """How the recipe of a run deviates from the ablation's own, besides the keys that it varies."""
+    variant = record.ablation.variants.get(typical.cell.training, Variant())
     named = variant.recipe or record.own_base
     varied = {*record.ablation.set, *record.ablation.axes, *variant.settings}
     try:
         own = load_recipe(shipped(named) or find_recipe(named))
-    except RecipeError:  # a file that is not here any more
-        yield from _of_data(record, sample.split)
+    except RecipeError:  # a file that has been removed
+        yield from _of_data(record, typical.split)
         return
     here, there = (
         {key: value for key, value in one.flat().items() if key not in varied}
-        for one in (sample.recipe, own)
+        for one in (typical.recipe, own)
     )
-    sizes = keys_with(Role.SIZE, options=_options(sample.recipe.recipe.backbone.name))
-    yield from _of_sizes(sample.cell.label, sizes, here, there)
-    yield from _of_data(record, sample.split)
+    sizes = keys_with(Role.SIZE, options=_options(typical.recipe.recipe.backbone.name))
+    yield from _of_sizes(typical.cell.label, sizes, here, there)
+    yield from _of_data(record, typical.split)
     yield from _of_weights(here.get(WEIGHTS), there.get(WEIGHTS))
 
 
 def _of_base(record: AblationRecord) -> Iterator[str]:
     if record.base != record.own_base:
-        small = ", every backbone at a small size" if record.small else ""
+        small = ", with every backbone at its tiny size" if record.small else ""
         yield f"Trained from `{record.base}` in place of `{record.own_base}`{small}."
     if record.overrides:
         yield "Changed by `--set`: " + ", ".join(f"`{one}`" for one in record.overrides) + "."
 
 
 def _options(backbone: str) -> type[BackboneOptions] | None:
-    """The options of a backbone; None for one that is not installed any more."""
+    """The options of a backbone; None for one that is not installed."""
     try:
         return options_class(backbone)
     except PluginError:
@@ -92,19 +129,16 @@ def _options(backbone: str) -> type[BackboneOptions] | None:
 def _of_sizes(
     label: str, sizes: Sequence[str], here: Mapping[str, Any], there: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Model, images and length, each where it is another."""
-    told = [
+    """Model, images and length, where they deviate."""
+    parts = [
         f"{key} {here[key]} ({there[key]})"
         for key in sizes
         if here.get(key) is not None and there.get(key) is not None and here[key] != there[key]
     ]
     ours, theirs = _length(here), _length(there)
-    told += [f"{ours} of training ({theirs})"] if ours and theirs and ours != theirs else []
-    if told:
-        yield (
-            f"'{label}' has, in brackets what it has in the ablation's own recipe: "
-            f"{', '.join(told)}."
-        )
+    parts += [f"{ours} of training ({theirs})"] if ours and theirs and ours != theirs else []
+    if parts:
+        yield f"'{label}' has (in brackets, the ablation's own recipe): {', '.join(parts)}."
 
 
 def _length(values: Mapping[str, Any]) -> str | None:
@@ -114,13 +148,13 @@ def _length(values: Mapping[str, Any]) -> str | None:
     return None if epochs is None else f"{epochs:g} epochs"
 
 
-def _of_data(record: AblationRecord, split: Split) -> Iterator[str]:
+def _of_data(record: AblationRecord, split: ScoredSplit) -> Iterator[str]:
     if (split.images, split.classes) == COCO:
         return
-    told = f"{counted(split.images, 'image')} of {counted(split.classes, 'class', 'classes')}"
+    size = f"{counted(split.images, 'image')} of {counted(split.classes, 'class', 'classes')}"
     name = f"the embedded data set ({record.data})" if _is_demo(record) else f"'{split.name}'"
-    paper = f"; the paper's figures are of COCO val2017, {COCO[0]:,} images of {COCO[1]} classes"
-    yield f"Scored on {name}, {told}{paper if record.ablation.paper else ''}."
+    paper = f"; the paper's figures are on COCO val2017, {COCO[0]:,} images of {COCO[1]} classes"
+    yield f"Scored on {name}, {size}{paper if record.ablation.paper else ''}."
 
 
 def _is_demo(record: AblationRecord) -> bool:
@@ -137,25 +171,25 @@ def _of_weights(ours: str | None, theirs: str | None) -> Iterator[str]:
     is_mae = known is not None and known.family in catalog.MAE_FAMILIES
     kind = "MIM pre-training" if is_mae else "pre-training"
     yield (
-        f"Trained from random weights in place of `{theirs}`. Without {kind} the small scale "
-        "cannot speak for or against the papers' claims about the accuracy that comes of it."
+        f"Trained from random weights in place of `{theirs}`. Without {kind}, runs at small scale "
+        "say nothing for or against the papers' claims about the accuracy that it gives."
     )
 
 
 def _of_seeds(record: AblationRecord) -> Iterator[str]:
     if record.ablation.paper:
         yield (
-            f"Every cell is meant to have {counted(len(record.seeds), 'seed')} here; the paper "
-            "gives one figure for each, without its spread."
+            f"Each cell is planned with {counted(len(record.seeds), 'seed')}; the paper gives a "
+            "single figure per cell, without a spread."
         )
 
 
 def _of_devices(runs: Mapping[str, RunRecord]) -> Iterator[str]:
     devices = dict.fromkeys(run.device for run in runs.values() if run.device)
     if len(devices) == 1:
-        yield f"Times are wall-clock times on {next(iter(devices))}, whatever else ran there."
+        yield f"Times are wall-clock times on {next(iter(devices))}, which may have run other work."
     elif devices:
         yield (
-            f"Times and memory are of different devices ({'; '.join(devices)}) and are put in "
-            "relation only between cells of the same."
+            f"Times and memory were measured on different devices ({'; '.join(devices)}) and are "
+            "related only between cells on the same device."
         )

@@ -1,10 +1,10 @@
 """The plot of an ablation: box AP as mean, interval over images (whiskers) and seeds (dots).
 
-What the horizontal axis shows follows from the ablation. Where one key is varied in evaluation, it
-is that key, with a line for each training. Where the ablation names a metric to plot against, it is
-that metric, with a line through the cells of a family: those whose labels differ after the last
-"-", "=" or ", " alone, as in ViT-Adapter-T and ViT-Adapter-S. Else the cells are listed in order.
-The paper's figures have a panel of their own.
+The ablation decides what the x axis shows. If evaluation varies a single key, it is that key, with
+a line for each training. If the ablation names a metric to plot against, it is that metric, with a
+line through the cells of a family: those whose labels differ only after the last "-", "=" or ", ",
+as ViT-Adapter-T and ViT-Adapter-S do. Otherwise the cells are listed in order. The paper's figures
+have a separate panel.
 """
 
 import re
@@ -18,21 +18,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from mimdet_cli.ablation.report.summary import Row, Summary
+from mimdet_cli.ablation.report.summary import Summary, SummaryRow
 from mimdet_cli.evaluation.metrics import BEST, METRICS, Accuracy, Metric
 from mimdet_cli.reporting.charts import COLOURS, INK, MUTED, panel, save
 
 FAMILY: Final = re.compile(r"(.+)(?:-|=|, )(.+)")
 WIDTH: Final = 5.2
-"""Inches of a panel."""
+"""Width of a panel in inches."""
 READING: Final = "squares: means; whiskers: 95 % intervals over images; dots: seeds"
 WIDE: Final = 4
-"""From which ratio of the ends on an axis of sizes is logarithmic."""
+"""Ratio of the ends from which the axis is logarithmic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One cell: where it stands, its mean, the ends of its interval, and its seeds."""
+    """One cell: its position, its mean, the ends of its interval, and its seeds."""
 
     group: str
     name: str
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What is drawn over which axis; `places` are its ticks, where they are few."""
+    """Points over one axis; `places` are its ticks, if they are few."""
 
     title: str
     below: str
@@ -54,7 +54,7 @@ class Panel:
 
 
 def draw(summary: Summary, path: Path) -> None:
-    """Draw the plot as a PNG; panels for which nothing is known are left out."""
+    """Draw the plot as a PNG, without panels that have no points."""
     key = _evaluated_key(summary)
     if key is None and _across(summary) is None:
         _draw_list(summary, path)
@@ -78,7 +78,7 @@ def draw(summary: Summary, path: Path) -> None:
 
 
 def _evaluated_key(summary: Summary) -> str | None:
-    """The one key that is varied in evaluation, if its values are numbers."""
+    """The only key that evaluation varies, if its values are numbers."""
     axes = summary.record.ablation.evaluate.axes
     if len(axes) != 1 or summary.record.ablation.evaluate.variants:
         return None
@@ -87,16 +87,16 @@ def _evaluated_key(summary: Summary) -> str | None:
 
 
 def _across(summary: Summary) -> Metric | None:
-    """The metric to plot against; box AP is not plotted against itself."""
+    """The metric to plot against, unless it is box AP itself."""
     key = summary.record.ablation.plot
     return None if key is None or key == BEST.key else METRICS[key]
 
 
 def _panels(summary: Summary, key: str | None) -> list[Panel]:
-    """Ours over the evaluated key, ours over the metric to plot, and the paper's over the first."""
+    """Ours over the evaluated key, ours over the metric, and the paper's over the first of them."""
     metric, rows = _across(summary), summary.rows
     found: list[Panel] = []
-    group, kept, told = _family(rows), rows, ""
+    group, kept, suffix = _family(rows), rows, ""
     if key is not None:
         word = key.rpartition(".")[2]
         group = _training
@@ -106,16 +106,16 @@ def _panels(summary: Summary, key: str | None) -> list[Panel]:
         standing = [row for row in rows if row.cell.label == summary.record.default] or rows
         evaluation = standing[0].cell.evaluation
         kept = [row for row in rows if row.cell.evaluation == evaluation]
-        told = f" at {evaluation}"
+        suffix = f" at {evaluation}"
     if metric is not None:
-        title, below = f"{BEST.name} over {metric.name}{told}", f"{metric.name} ({metric.axis})"
+        title, below = f"{BEST.name} over {metric.name}{suffix}", f"{metric.name} ({metric.axis})"
         points = _ours(kept, _mean_of(metric), group)
         found.append(Panel(title, below, points, ours=True))
     return [*found, *_published(summary, key, metric)]
 
 
 def _published(summary: Summary, key: str | None, metric: Metric | None) -> list[Panel]:
-    """The paper's panel, where its table has what the axis shows."""
+    """The paper's panel, if its table has what the axis shows."""
     rows = summary.rows
     if key is not None:
         word = key.rpartition(".")[2]
@@ -132,7 +132,9 @@ def _published(summary: Summary, key: str | None, metric: Metric | None) -> list
 
 
 def _ours(
-    rows: Sequence[Row], x: Callable[[Row], float | None], group: Callable[[Row], tuple[str, str]]
+    rows: Sequence[SummaryRow],
+    x: Callable[[SummaryRow], float | None],
+    group: Callable[[SummaryRow], tuple[str, str]],
 ) -> list[Point]:
     points = []
     for row in rows:
@@ -145,7 +147,9 @@ def _ours(
 
 
 def _theirs(
-    rows: Sequence[Row], x: Callable[[Row], float | None], group: Callable[[Row], tuple[str, str]]
+    rows: Sequence[SummaryRow],
+    x: Callable[[SummaryRow], float | None],
+    group: Callable[[SummaryRow], tuple[str, str]],
 ) -> list[Point]:
     points = []
     for row in rows:
@@ -156,13 +160,13 @@ def _theirs(
     return points
 
 
-def _evaluated(row: Row) -> float:
-    """The value of the one key that is varied in evaluation, as the row's label tells it."""
+def _evaluated(row: SummaryRow) -> float:
+    """The value of the only key that evaluation varies, read from the row's label."""
     return float(row.cell.evaluation.rpartition("=")[2])
 
 
-def _mean_of(metric: Metric) -> Callable[[Row], float | None]:
-    def value(row: Row) -> float | None:
+def _mean_of(metric: Metric) -> Callable[[SummaryRow], float | None]:
+    def value(row: SummaryRow) -> float | None:
         figures = row.estimates if isinstance(metric, Accuracy) else row.costs
         found = figures.get(metric.key)
         return None if found is None else found.spread.mean / metric.scale
@@ -170,23 +174,23 @@ def _mean_of(metric: Metric) -> Callable[[Row], float | None]:
     return value
 
 
-def _published_of(metric: Metric) -> Callable[[Row], float | None]:
-    def value(row: Row) -> float | None:
+def _published_of(metric: Metric) -> Callable[[SummaryRow], float | None]:
+    def value(row: SummaryRow) -> float | None:
         return None if row.paper is None else row.paper.values.get(metric.key)
 
     return value
 
 
-def _training(row: Row) -> tuple[str, str]:
+def _training(row: SummaryRow) -> tuple[str, str]:
     return row.cell.training, ""
 
 
-def _family(rows: Sequence[Row]) -> Callable[[Row], tuple[str, str]]:
-    """Family and member of a cell; one that has no relatives is its own family."""
+def _family(rows: Sequence[SummaryRow]) -> Callable[[SummaryRow], tuple[str, str]]:
+    """Family and member of a cell; one without relatives is its own family."""
     parts = {row.cell.label: FAMILY.fullmatch(row.cell.label) for row in rows}
     stems = [found[1] for found in parts.values() if found is not None]
 
-    def family(row: Row) -> tuple[str, str]:
+    def family(row: SummaryRow) -> tuple[str, str]:
         found = parts[row.cell.label]
         if found is None or stems.count(found[1]) == 1:
             return row.cell.label, ""
@@ -196,7 +200,7 @@ def _family(rows: Sequence[Row]) -> Callable[[Row], tuple[str, str]]:
 
 
 def _lines(axes: Axes, drawn: Panel, styles: Mapping[str, Mapping[str, Any]]) -> None:
-    """A line for each group, with whiskers, seeds and the names of its members."""
+    """Draw a line for each group, with whiskers, seeds and the names of its members."""
     points = drawn.points
     groups = list(dict.fromkeys(point.group for point in points))
     width = max(point.x for point in points) - min(point.x for point in points)
@@ -237,7 +241,7 @@ def _whiskers(axes: Axes, x: float, one: Point, colour: str) -> None:
 
 
 def _styles(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour for each group, and another dash for those beyond the colours."""
+    """A colour for each group, with other dashes once the colours are used up."""
     dashes = ("-", "--", ":")
     return {
         group: {
@@ -254,7 +258,7 @@ def _styles(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _legend_below(
     figure: Figure, groups: Sequence[str], styles: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """What squares, whiskers and dots are, and below it the groups."""
+    """Say what squares, whiskers and dots are, and below that list the groups."""
     legend = figure.legend(
         [Line2D([], [], **styles[group]) for group in groups],
         groups,
@@ -270,7 +274,7 @@ def _legend_below(
 
 
 def _draw_list(summary: Summary, path: Path) -> None:
-    """The cells from top to bottom, ours in one panel, the paper's in another."""
+    """Draw the cells from top to bottom, ours in one panel, the paper's in another."""
     rows, default = summary.rows, summary.record.default
     place = {row.cell.label: float(at) for at, row in enumerate(rows)}
     ours = _ours(rows, lambda row: place[row.cell.label], _label)
@@ -294,7 +298,7 @@ def _draw_list(summary: Summary, path: Path) -> None:
     save(figure, path)
 
 
-def _label(row: Row) -> tuple[str, str]:
+def _label(row: SummaryRow) -> tuple[str, str]:
     return row.cell.label, ""
 
 

@@ -1,7 +1,7 @@
 """An ablation's folder -> one record of rows, from which every form of the report is written.
 
-Our figures and the published ones are kept apart from the start: `Row.paper` comes from the
-ablation's file, all else of a row from the folder, and nothing is computed from both.
+Our figures and the published ones are kept apart: `SummaryRow.paper` comes from the ablation's
+file, everything else of a row from the folder, and nothing is computed from both.
 """
 
 import statistics
@@ -10,45 +10,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mimdet_cli.ablation.definition import Request
 from mimdet_cli.ablation.folder import (
+    EVALUATIONS,
     AblationRecord,
     CellRecord,
     RunRecord,
-    read_ablation,
+    is_scored,
+    read_plan,
     read_runs,
     refuse_another,
+    run_folder,
 )
 from mimdet_cli.ablation.judge.claims import CellFigures, Verdict, judge
-from mimdet_cli.ablation.judge.resampling import Measure
-from mimdet_cli.ablation.judge.splits import recipe_of, split_of
+from mimdet_cli.ablation.judge.resampling import Resampler, ScoredSplit, recipe_of, split_of
 from mimdet_cli.ablation.judge.statistics import (
-    Difference,
+    Contrast,
     Estimate,
-    Plan,
     Resampled,
+    Resampling,
     Spread,
     difference,
     estimate,
     range_contrast,
 )
-from mimdet_cli.ablation.layout import EVALUATIONS, RECORDS, run_folder
-from mimdet_cli.ablation.report.paper import Sample, Split, differences
-from mimdet_cli.ablation.report.published import PaperRow, paper_rows
-from mimdet_cli.ablation.request import Request
+from mimdet_cli.ablation.report.paper import PaperRow, TypicalRun, deviations, paper_rows
 from mimdet_cli.errors import MimdetError
 from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS, Accuracy, CostMetric, Metric
 from mimdet_cli.progress import Progress
 
-Drawn = Mapping[tuple[str, str], Mapping[str, Resampled]]
+ByEvaluation = Mapping[tuple[str, str], Mapping[str, Resampled]]
 """Resampled accuracies by run and evaluation."""
-NOT_RESAMPLED: Final = tuple(one for one in ACCURACIES if not one.resampled)
+RESAMPLED: Final = tuple(metric.key for metric in ACCURACIES if metric.resampled)
+NOT_RESAMPLED: Final = tuple(metric for metric in ACCURACIES if not metric.resampled)
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """A cost by seed, its spread, and its mean as a multiple of the default cell's.
+class CellCost:
+    """A cost by seed, its spread, and the ratio of its mean to the default cell's.
 
-    `relative` is None for the default itself, and where that has none or is of another device.
+    `relative` is None for the default cell, and if that has none or ran on another device.
     """
 
     by_seed: Mapping[int, float]
@@ -57,11 +58,11 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A cell: `seeds` are those that it has been scored for, `wanted` all of them.
+class SummaryRow:
+    """A cell: `seeds` are those that have been scored, `wanted` all of them.
 
-    `estimates` and `differences` (to the default cell) of accuracies, and `costs`, are by the keys
-    of the metrics; what is not known is absent.
+    `estimates` and `differences` (to the default cell) of accuracies, and `costs`, are by metric
+    key; unknown ones are absent.
     """
 
     cell: CellRecord
@@ -69,14 +70,14 @@ class Row:
     wanted: tuple[int, ...]
     figures: CellFigures
     estimates: Mapping[str, Estimate]
-    differences: Mapping[str, Difference]
-    costs: Mapping[str, Cost]
+    differences: Mapping[str, Contrast]
+    costs: Mapping[str, CellCost]
     paper: PaperRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """How far a run is: "done", "failed" or "unfinished", and why it is not done."""
+    """The state of a run: "done", "failed" or "unfinished", and why it is not done."""
 
     name: str
     title: str
@@ -89,19 +90,19 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All that a report says."""
+    """Everything that a report says."""
 
     record: AblationRecord
-    plan: Plan
-    split: Split | None
-    rows: Sequence[Row]
+    resampling: Resampling
+    split: ScoredSplit | None
+    rows: Sequence[SummaryRow]
     runs: Sequence[RunState]
     verdicts: Sequence[Verdict]
     differs: Sequence[str]
 
     @property
     def devices(self) -> list[str]:
-        """What the runs were made on."""
+        """The devices that the runs ran on."""
         return list(dict.fromkeys(run.device for run in self.runs if run.device))
 
     def shows(self, metric: Metric) -> bool:
@@ -110,64 +111,66 @@ class Summary:
 
     @property
     def accuracies(self) -> list[Accuracy]:
-        """What the files of a report hold: what is resampled, and what is asked for."""
-        return [one for one in ACCURACIES if one.resampled or self.shows(one)]
+        """The accuracies in files: those that are resampled, and those asked for."""
+        return [metric for metric in ACCURACIES if metric.resampled or self.shows(metric)]
 
     def in_state(self, state: str) -> list[RunState]:
-        """The runs that are in a state."""
+        """The runs in a state."""
         return [run for run in self.runs if run.state == state]
 
 
-def summarise(request: Request, progress: Progress, plan: Plan | None = None) -> Summary:
-    """What the folder of the request has come to, however far; nothing is run."""
-    plan = plan or Plan()
+def summarise(
+    request: Request, progress: Progress, resampling: Resampling | None = None
+) -> Summary:
+    """What the folder of the request holds, finished or not; nothing is run."""
+    resampling = resampling or Resampling()
     out, name = request.out, Path(request.name).stem
-    record = read_ablation(out, name)
-    refuse_another(record, request, out / RECORDS / f"{name}.json")
+    record = read_plan(out, name)
+    refuse_another(record, request)
     runs = read_runs(out, record)
-    drawn = _drawn(request, record, runs, plan, progress)
-    figures = {cell.label: _figures(cell, runs, drawn) for cell in record.cells}
-    rows = _rows(record, runs, figures, drawn, plan)
+    resampled = _resample_all(request, record, runs, resampling, progress)
+    figures = {cell.label: _figures(cell, runs, resampled) for cell in record.cells}
+    rows = _rows(record, runs, figures, resampled, resampling)
     table = {label: one for label, one in figures.items() if one.resampled or one.plain}
-    sample = _sample(request, record, runs)
+    typical = _typical_run(request, record, runs)
     return Summary(
         record,
-        plan,
-        None if sample is None else sample.split,
+        resampling,
+        None if typical is None else typical.split,
         rows,
         [_state(out, record, name, runs[name]) for name in _ordered(record)],
-        [judge(claim, table, plan) for claim in record.ablation.claims],
-        differences(record, sample, runs),
+        [judge(claim, table, resampling) for claim in record.ablation.claims],
+        deviations(record, typical, runs),
     )
 
 
-def _sample(
+def _typical_run(
     request: Request, record: AblationRecord, runs: Mapping[str, RunRecord]
-) -> Sample | None:
-    """A trained run, of the default cell if there is one."""
+) -> TypicalRun | None:
+    """A trained run, of the default cell if possible."""
     for cell in sorted(record.cells, key=lambda cell: cell.label != record.default):
         for name in cell.runs.values():
             if runs[name].is_trained:
                 split = split_of(request.out, record, name, request.data)
-                return Sample(cell, recipe_of(request.out, name), split)
+                return TypicalRun(cell, recipe_of(request.out, name), split)
     return None
 
 
-def _drawn(
+def _resample_all(
     request: Request,
     record: AblationRecord,
     runs: Mapping[str, RunRecord],
-    plan: Plan,
+    resampling: Resampling,
     progress: Progress,
-) -> Drawn:
-    """Every evaluation that is there, once; all that cannot be read in one error."""
+) -> ByEvaluation:
+    """Resample every evaluation once; all that cannot be read are in one error."""
     wanted = {
         (name, cell.key): run_folder(request.out, name) / EVALUATIONS / cell.key
         for cell in record.cells
         for name in cell.runs.values()
-        if _is_scored(request.out, name, runs[name], cell.key)
+        if is_scored(run_folder(request.out, name), runs[name].evaluations, cell.key)
     }
-    measure = Measure(plan)
+    resampler = Resampler(resampling)
     found: dict[tuple[str, str], Mapping[str, Resampled]] = {}
     errors: list[MimdetError] = []
     with progress.items(len(wanted), "resampling evaluations") as done:
@@ -175,9 +178,8 @@ def _drawn(
             scored = runs[name].evaluations[key]
             try:
                 split = split_of(request.out, record, name, request.data)
-                keys = [one.key for one in ACCURACIES if one.resampled]
-                recorded = {key: scored.figures.get(key) for key in keys}
-                found[name, key] = measure.of(folder, split.annotations, recorded)
+                recorded = {metric: scored.figures.get(metric) for metric in RESAMPLED}
+                found[name, key] = resampler.of(folder, split.annotations, recorded)
             except MimdetError as error:
                 errors += [one for one in error.each() if str(one) not in map(str, errors)]
             done.advance()
@@ -186,26 +188,28 @@ def _drawn(
     return found
 
 
-def _figures(cell: CellRecord, runs: Mapping[str, RunRecord], drawn: Drawn) -> CellFigures:
-    """What is known of a cell by seed."""
-    resampled: dict[str, dict[int, Resampled]] = {}
+def _figures(
+    cell: CellRecord, runs: Mapping[str, RunRecord], resampled: ByEvaluation
+) -> CellFigures:
+    """The figures of a cell by seed."""
+    by_metric: dict[str, dict[int, Resampled]] = {}
     plain: dict[str, dict[int, float]] = {}
     for seed, name in cell.runs.items():
-        scored = drawn.get((name, cell.key))
-        for key, one in (scored or {}).items():
-            resampled.setdefault(key, {})[seed] = one
+        scored = resampled.get((name, cell.key))
+        for key, figure in (scored or {}).items():
+            by_metric.setdefault(key, {})[seed] = figure
         accuracies = () if scored is None else NOT_RESAMPLED
         for metric in (*accuracies, *COSTS):
             value = _recorded(metric, runs[name], cell.key, runs)
             if value is not None:
                 plain.setdefault(metric.key, {})[seed] = value
-    return CellFigures(resampled, plain)
+    return CellFigures(by_metric, plain)
 
 
 def _recorded(
     metric: Metric, run: RunRecord, evaluation: str, runs: Mapping[str, RunRecord]
 ) -> float | None:
-    """A figure of a run by its record; with those of the runs that it goes on from."""
+    """A figure of a run; costs that add up include the runs that it starts from."""
     if not isinstance(metric, CostMetric) or metric.per_evaluation:
         evaluated = run.evaluations.get(evaluation)
         return None if evaluated is None else evaluated.figures.get(metric.key)
@@ -220,9 +224,9 @@ def _rows(
     record: AblationRecord,
     runs: Mapping[str, RunRecord],
     figures: Mapping[str, CellFigures],
-    drawn: Drawn,
-    plan: Plan,
-) -> list[Row]:
+    resampled: ByEvaluation,
+    resampling: Resampling,
+) -> list[SummaryRow]:
     devices = {
         cell.label: {runs[name].device for name in cell.runs.values() if runs[name].device}
         for cell in record.cells
@@ -234,20 +238,22 @@ def _rows(
         own = figures[cell.label]
         alike = devices[cell.label] == devices.get(record.default)
         base = CellFigures() if cell.label == record.default else default
-        estimates = {one.key: _estimate(own, one) for one in ACCURACIES}
-        against = {one.key: _difference(own, base, one, plan) for one in ACCURACIES}
+        estimates = {metric.key: _estimate(own, metric) for metric in ACCURACIES}
+        against = {metric.key: _difference(own, base, metric, resampling) for metric in ACCURACIES}
         rows.append(
-            Row(
+            SummaryRow(
                 cell,
-                tuple(seed for seed, name in cell.runs.items() if (name, cell.key) in drawn),
+                tuple(seed for seed, name in cell.runs.items() if (name, cell.key) in resampled),
                 tuple(cell.runs),
                 own,
                 {key: one for key, one in estimates.items() if one is not None},
                 {key: one for key, one in against.items() if one is not None},
                 {
-                    one.key: _cost(own.values(one), base.values(one), alike or one.exact)
-                    for one in COSTS
-                    if own.values(one)
+                    metric.key: _cost(
+                        own.values(metric), base.values(metric), alike or metric.exact
+                    )
+                    for metric in COSTS
+                    if own.values(metric)
                 },
                 published.get(cell.label),
             )
@@ -263,43 +269,39 @@ def _estimate(own: CellFigures, metric: Accuracy) -> Estimate | None:
 
 
 def _difference(
-    own: CellFigures, default: CellFigures, metric: Accuracy, plan: Plan
-) -> Difference | None:
+    own: CellFigures, default: CellFigures, metric: Accuracy, resampling: Resampling
+) -> Contrast | None:
     if metric.resampled:
         of_default = default.resampled.get(metric.key, {})
-        return difference(own.resampled.get(metric.key, {}), of_default, plan)
+        return difference(own.resampled.get(metric.key, {}), of_default, resampling)
     values = [list(one.values(metric).values()) for one in (own, default)]
     return range_contrast(list(zip((1, -1), values, strict=True))) if all(values) else None
 
 
-def _cost(own: Mapping[int, float], default: Mapping[int, float], comparable: bool) -> Cost:
+def _cost(own: Mapping[int, float], default: Mapping[int, float], comparable: bool) -> CellCost:
     spread = Spread.of(list(own.values()))
     base = statistics.fmean(default.values()) if default and comparable else 0.0
-    return Cost(own, spread, spread.mean / base if base else None)
+    return CellCost(own, spread, spread.mean / base if base else None)
 
 
 def _ordered(record: AblationRecord) -> list[str]:
-    """Runs, all of a seed before the next."""
+    """The hashes of all runs, seed by seed."""
     return list(dict.fromkeys(cell.runs[seed] for seed in record.seeds for cell in record.cells))
 
 
 def _state(out: Path, record: AblationRecord, name: str, run: RunRecord) -> RunState:
     cells = [cell for cell in record.cells if name in cell.runs.values()]
     training = cells[0].training
-    seed = next(seed for seed, one in cells[0].runs.items() if one == name)
+    seed = next(seed for seed, run_name in cells[0].runs.items() if run_name == name)
     keys = {cell.key for cell in cells}
-    scored = sum(_is_scored(out, name, run, key) for key in keys)
+    scored = sum(is_scored(run_folder(out, name), run.evaluations, key) for key in keys)
     state, reason = "unfinished", f"trained, {scored} of {len(keys)} evaluations done"
     if run.is_trained and scored == len(keys):
         state, reason = "done", ""
     elif run.status == "failed":
         state, reason = "failed", run.reason or "no reason is recorded"
     elif not run.is_trained:
-        begun = (run_folder(out, name) / "run").is_dir()
-        reason = "its training has begun" if begun else "not begun"
+        started = (run_folder(out, name) / "run").is_dir()
+        reason = "training has started" if started else "not started"
     title = f"{training} seed {seed}"
     return RunState(name, title, training, seed, state, reason or None, run.device)
-
-
-def _is_scored(out: Path, name: str, run: RunRecord, key: str) -> bool:
-    return key in run.evaluations and (run_folder(out, name) / EVALUATIONS / key).is_dir()

@@ -1,13 +1,13 @@
-"""One run in its own process: train, measure, score every evaluation, record.
+"""One run of an ablation in this process: train, measure, score every evaluation, record.
 
-What is there already is kept: a finished training, a finished evaluation. An unfinished training
-starts again from its seed.
+A finished training and finished evaluations are kept. An unfinished training starts again from its
+seed.
 
 `cell.json`: `status` is "trained", "done" or "failed" (then `reason` says why); `train_s` is the
-training alone, without evaluation; `step_s` the median of the means that the journal holds;
-`peak_memory_gb` the peak of the training above what the libraries had taken before, as `mimdet
-profile` measures it, null where it cannot be; `gmacs` those of a photograph in evaluation, as
-`mimdet profile` counts, all evaluations of an ensemble together; `ap` of an evaluation is the
+training alone, without evaluation; `step_s` the median of the means in the journal;
+`peak_memory_gb` the peak of the training above what the libraries had taken before, measured as by
+`mimdet profile`, null where it cannot be; `gmacs` those of a photograph in evaluation, counted as
+by `mimdet profile`, all evaluations of an ensemble together; `ap` of an evaluation holds the
 accuracies as `mimdet eval --json` prints them.
 """
 
@@ -21,19 +21,21 @@ from typing import Any
 
 import torch
 
-from mimdet_cli.ablation.layout import CELL, LAST, read_record, run_folder
-from mimdet_cli.ablation.plan import own_data
-from mimdet_cli.ablation.plan.count import count
-from mimdet_cli.ablation.plan.plan import Plan, Run, Scoring
-from mimdet_cli.ablation.run.claiming import (
-    LOCK,
-    enter,
+from mimdet_cli.ablation.folder import (
+    CELL,
+    EVALUATIONS,
+    LAST,
     is_scored,
-    is_trained,
-    locked,
+    read_record,
+    run_folder,
     write_record,
 )
+from mimdet_cli.ablation.plan.cost import count
+from mimdet_cli.ablation.plan.identity import EMBEDDED, EMBEDDED_SIZE, embedded_folder
+from mimdet_cli.ablation.plan.plan import Plan, Run, Scoring, is_trained
+from mimdet_cli.ablation.run.claiming import LOCK, enter, locked
 from mimdet_cli.build import choose_device, complete
+from mimdet_cli.data.synthetic import write_demo
 from mimdet_cli.engine.checkpoint import is_whole
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.errors import MimdetError, WeightsError
@@ -49,13 +51,10 @@ from mimdet_cli.recipe.reading import Origin
 
 
 def run_cell(plan: Plan, run: Run, *, device: str | None, progress: Progress) -> dict[str, Any]:
-    """Do what is left of a run; its record, which is in its folder too.
-
-    Refused where another process is at it.
-    """
+    """Do what is left of a run and return its record; a `BusyError` if another process does."""
     enter(plan)
     prepare_data(plan, progress)
-    folder = run_folder(plan.request.out, run.hash)
+    folder = plan.folder(run)
     with locked(folder / LOCK):
         try:
             _start_is_there(plan, run)
@@ -71,15 +70,19 @@ def run_cell(plan: Plan, run: Run, *, device: str | None, progress: Progress) ->
 
 
 def prepare_data(plan: Plan, progress: Progress) -> None:
-    """Draw the embedded data set, if the ablation uses it; one process does."""
+    """Generate the embedded data set, if the ablation uses it and no process has yet."""
+    if plan.data != EMBEDDED:
+        return
     out = plan.request.out
-    if plan.data == own_data.IDENTITY:
-        with locked(out / "data.lock", wait=True):
-            own_data.make(out, progress)
+    train_images, val_images, _ = EMBEDDED_SIZE
+    folder = embedded_folder(out)
+    with locked(out / "data.lock", wait=True):
+        if write_demo(folder, train=train_images, val=val_images):
+            progress.say(f"data: generated the embedded data set in {folder}")
 
 
 def record_failure(folder: Path, run: Run, reason: str) -> None:
-    """Say in the run's record why it is not done; what it has stays."""
+    """Record why a run failed; figures that it has stay."""
     record = _identity(run) | read_record(folder / CELL)
     write_record(folder / CELL, record | {"status": "failed", "reason": reason})
 
@@ -92,7 +95,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def unscored(recipe: ResolvedRecipe) -> ResolvedRecipe:
-    """The recipe without evaluations on the way: a cell scores its run when it is trained."""
+    """The recipe without evaluations during training: a cell scores its run afterwards."""
     training = recipe.recipe.train.model_copy(update={"evals": 0})
     return replace(recipe, recipe=recipe.recipe.model_copy(update={"train": training}))
 
@@ -105,7 +108,7 @@ def _start_is_there(plan: Plan, run: Run) -> None:
     if run.parent is None or is_whole(run_folder(plan.request.out, run.parent) / LAST):
         return
     raise WeightsError(
-        f"the run that it goes on from, {run.parent}, is not trained.",
+        f"the run it starts from, {run.parent}, is not trained.",
         where=str(run_folder(plan.request.out, run.parent)),
         fix="run that one first, or let `mimdet ablate` run both.",
     )
@@ -118,14 +121,15 @@ def _train(folder: Path, run: Run, device: str | None, progress: Progress) -> di
         return record
     target = folder / "run"
     shutil.rmtree(target, ignore_errors=True)
-    shutil.rmtree(folder / "evals", ignore_errors=True)
+    shutil.rmtree(folder / EVALUATIONS, ignore_errors=True)
     chosen = choose_device(device)
     memory = None if unmeasurable(chosen) else meter(chosen)
     report = train(unscored(run.recipe), out=target, resume=False, device=device, progress=progress)
     peak_gb = None if memory is None else round(memory.peak() / GB, 4)
     recipe = complete(load_recipe(target / "last" / RECIPE)).recipe
     counts = count(recipe, _classes(target))
-    steps = [one["step_s"] for one in Journal(target / METRICS).read() if one["event"] == "train"]
+    journal = Journal(target / METRICS).read()
+    steps = [event["step_s"] for event in journal if event["event"] == "train"]
     record = _identity(run) | {
         "status": "trained",
         "reason": None,
@@ -152,13 +156,13 @@ def _score(
     device: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The record with one evaluation more."""
-    if is_scored(folder, record, scoring.key):
+    """The record with one more evaluation."""
+    if is_scored(folder, record["evaluations"], scoring.key):
         return record
     origin = Origin("the ablation's evaluation")
     overrides = [Override(key, value, origin) for key, value in scoring.settings.items()]
     target = folder / "run"
-    with whole_folder(folder / "evals" / scoring.key) as partial:
+    with whole_folder(folder / EVALUATIONS / scoring.key) as partial:
         report = score_run(
             target,
             data=run.recipe.recipe.data.root,
@@ -176,7 +180,7 @@ def _score(
         "ap": report.ap.to_json(),
         "eval_s": None if report.seconds is None else round(report.seconds, 3),
         "gmacs": None if gmacs is None else gmacs * scoring.evals,
-        "folder": f"evals/{scoring.key}",
+        "folder": f"{EVALUATIONS}/{scoring.key}",
     }
     write_record(folder / CELL, record)
     return record
@@ -190,7 +194,8 @@ def _provenance(run: Path) -> list[dict[str, Any]]:
     """The files that the weights came from, without the names of all their tensors."""
     records = json.loads((run / WEIGHTS).read_text(encoding="utf-8"))
     return [
-        {key: one.get(key) for key in ("file", "format", "licence", "lines")} for one in records
+        {key: record.get(key) for key in ("file", "format", "licence", "lines")}
+        for record in records
     ]
 
 

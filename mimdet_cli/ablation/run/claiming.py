@@ -1,14 +1,10 @@
-"""The folder of an ablation, which several processes may fill at once.
+"""Claim an ablation's folder for one plan, and a run for one process.
 
-ablations/NAME.json   what was asked for and the rows of the table, by the names of their runs
-runs/HASH/            one run: cell.json (its figures), run/ (as `mimdet train` makes it),
-                      evals/KEY/ (predictions and results of each evaluation), log.txt, lock
-reports/NAME.*        the report as Markdown, CSV, JSON and a plot
-data/                 the embedded data set, where the ablation is given no other
+The folder is claimed by the recorded plan: only a plan of the same base, data and `--set` may
+continue it. A run is claimed by a lock file that the system frees when its process ends.
 """
 
 import fcntl
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -16,49 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.ablation.layout import CELL, RECORDS, RUNS, read_record, run_folder
-from mimdet_cli.ablation.plan.plan import Plan, Run
-from mimdet_cli.engine.checkpoint import is_whole
+from mimdet_cli.ablation.folder import RUNS, plan_file, read_record, write_record
+from mimdet_cli.ablation.plan.plan import Plan
 from mimdet_cli.errors import BusyError, RecipeError, ResourceError
-from mimdet_cli.files import write_text
 
 LOCK = "lock"
 
 
-def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that appears whole, whoever else writes it at the same time."""
-    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
-
-
-def is_done(out: Path, run: Run) -> bool:
-    """Whether a run is trained and every evaluation of it is there."""
-    folder = run_folder(out, run.hash)
-    record = read_record(folder / CELL)
-    return is_trained(folder, record) and all(
-        is_scored(folder, record, scoring.key) for scoring in run.scorings
-    )
-
-
-def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the run was trained to its end."""
-    return record.get("train_s") is not None and is_whole(folder / "run" / "last")
-
-
-def is_scored(folder: Path, record: Mapping[str, Any], key: str) -> bool:
-    """Whether an evaluation of the run is there."""
-    return key in record.get("evaluations", {}) and (folder / "evals" / key).is_dir()
-
-
 def enter(plan: Plan) -> None:
-    """Make the folder and record the plan, unless the folder is another base's or other data's."""
-    out, name = plan.request.out, plan.source.name
-    path = out / RECORDS / f"{name}.json"
+    """Make the folder and record the plan; an error if the folder holds another base or data."""
+    out, name = plan.request.out, plan.definition.name
+    path = plan_file(out, name)
     new = _record_of(plan)
-    refuse_others(path, new)
+    old = read_record(path)
+    _refuse_others(path, old, new)
     try:
         for folder in (path.parent, out / RUNS):
             folder.mkdir(parents=True, exist_ok=True)
-        if read_record(path) != new:
+        if old != new:
             write_record(path, new)
     except OSError as error:
         raise ResourceError(
@@ -68,26 +39,9 @@ def enter(plan: Plan) -> None:
         ) from error
 
 
-def refuse_others(path: Path, new: Mapping[str, Any]) -> None:
-    """One table compares runs of one base, one data set and the same `--set`."""
-    old = read_record(path)
-    errors = [
-        RecipeError(
-            f"the folder holds this ablation {_with(what, old[key])}, not {_with(what, new[key])}: "
-            "one table does not mix them.",
-            where=str(path),
-            fix="give another --out, or ask for the same as before.",
-        )
-        for key, what in (("base", "from"), ("data", "on data"), ("overrides", "with"))
-        if old and old[key] != new[key]
-    ]
-    if errors:
-        raise RecipeError.joined(errors)
-
-
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when its process ends, however it ends."""
+    """Hold the lock file at `path`; without `wait`, a `BusyError` if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -95,9 +49,9 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise BusyError(
-                f"{file.read().strip() or 'another process'} is at work on it.",
+                f"{file.read().strip() or 'another process'} is working on it.",
                 where=str(path.parent),
-                fix="run the command again when that one has ended.",
+                fix="run the command again when that process has ended.",
             ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
@@ -106,7 +60,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """What is said of who holds the lock file at `path`, if anybody does."""
+    """A sentence on the process that holds the lock file at `path`, if any does."""
     try:
         with locked(path):
             return None
@@ -114,11 +68,27 @@ def holder(path: Path) -> str | None:
         return error.what
 
 
+def _refuse_others(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """One table compares runs of one base, one data set and the same `--set`."""
+    errors = [
+        RecipeError(
+            f"the folder holds this ablation {_with(what, old[key])}, not {_with(what, new[key])}: "
+            "one table cannot mix them.",
+            where=str(path),
+            fix="give another folder with --out, or the same options as before.",
+        )
+        for key, what in (("base", "from"), ("data", "on data"), ("overrides", "with"))
+        if old and old[key] != new[key]
+    ]
+    if errors:
+        raise RecipeError.joined(errors)
+
+
 def _record_of(plan: Plan) -> dict[str, Any]:
     request = plan.request
     return {
-        "name": plan.source.name,
-        "ablation": plan.source.ablation.model_dump(mode="json"),
+        "name": plan.definition.name,
+        "ablation": plan.definition.ablation.model_dump(mode="json"),
         "base": plan.base,
         "own_base": plan.own_base,
         "small": plan.small,
@@ -126,18 +96,7 @@ def _record_of(plan: Plan) -> dict[str, Any]:
         "data": plan.data,
         "added": list(request.added),
         "left_out": dict(plan.left_out),
-        "cells": [
-            {
-                "label": cell.label,
-                "training": cell.training,
-                "evaluation": cell.evaluation,
-                "key": cell.scoring.key,
-                "settings": dict(cell.scoring.settings),
-                "evals": cell.scoring.evals,
-                "runs": {str(seed): name for seed, name in cell.runs.items()},
-            }
-            for cell in plan.cells
-        ],
+        "cells": [{**cell.to_json(), "key": cell.scoring.key} for cell in plan.cells],
     }
 
 

@@ -1,6 +1,6 @@
-"""Run what is left of an ablation, each run in its own process, past those that fail.
+"""Run what is left of an ablation, or one shard of it, each run in its own process.
 
-A process of its own measures its memory alone, and takes nobody with it when it dies.
+So each run measures its own memory only, and one that fails or dies leaves the others running.
 """
 
 import os
@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 import mimdet_cli
 from mimdet_cli.ablation.folder import RunRecord
-from mimdet_cli.ablation.layout import CELL, read_record, run_folder
-from mimdet_cli.ablation.plan.own_data import is_own
+from mimdet_cli.ablation.plan.identity import is_embedded
 from mimdet_cli.ablation.plan.plan import Plan, Run
 from mimdet_cli.ablation.run.cell import prepare_data, record_failure
-from mimdet_cli.ablation.run.claiming import LOCK, enter, holder, is_done
+from mimdet_cli.ablation.run.claiming import LOCK, enter, holder
 from mimdet_cli.build import choose_device
 from mimdet_cli.data.coco import find_data
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
@@ -33,51 +32,59 @@ PATIENCE_S = 20
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of the runs: by hash, why it failed, or who else is at it."""
+class PlanOutcome:
+    """Runs by hash: those that are done, why others failed, and which processes have the rest."""
 
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     busy: dict[str, str] = field(default_factory=dict)
 
+    def lines(self, plan: Plan) -> list[str]:
+        """The runs that are not done, with the reasons."""
+        titles = {run.hash: run.title for run in plan.runs}
+        return [
+            *(f"failed: {titles[name]}: {reason}" for name, reason in self.failed.items()),
+            *(f"not run: {titles[name]}: {who}" for name, who in self.busy.items()),
+        ]
+
 
 def run_plan(
     plan: Plan, *, shard: tuple[int, int], device: str | None, progress: Progress
-) -> Outcome:
-    """Run the part of the plan that `shard` (number from 1, of how many) names."""
+) -> PlanOutcome:
+    """Run one shard of the plan: its number, from 1, and the number of shards."""
     choose_device(device)
     require_data(plan)
     enter(plan)
     prepare_data(plan, progress)
-    outcome = Outcome()
+    outcome = PlanOutcome()
     runs = of_shard(plan.runs, shard)
-    left = [run for run in runs if not is_done(plan.request.out, run)]
+    left = [run for run in runs if not plan.is_done(run)]
     outcome.done = [run.hash for run in runs if run not in left]
     if outcome.done:
-        progress.say(f"{counted(len(outcome.done), 'run')} of {len(runs)} done before")
+        progress.say(f"{counted(len(outcome.done), 'run')} of {len(runs)} already done")
     spent: list[float] = []
     for number, run in enumerate(left, 1):
         place = f"[{len(runs) - len(left) + number}/{len(runs)}] {run.title}"
         progress.say(f"{place} ...")
         began = time.monotonic()
-        told = _run_one(plan, run, device, outcome)
+        result = _run_one(plan, run, device, outcome)
         spent.append(time.monotonic() - began)
         rest = len(left) - number
         eta = f"; about {lasting(sum(spent) / len(spent) * rest)} left" if rest else ""
-        progress.say(f"{place}: {told} ({lasting(spent[-1])}{eta})")
+        progress.say(f"{place}: {result} ({lasting(spent[-1])}{eta})")
     for run in plan.runs:
-        if run.hash in outcome.busy and is_done(plan.request.out, run):
+        if run.hash in outcome.busy and plan.is_done(run):
             del outcome.busy[run.hash]
             outcome.done.append(run.hash)
     return outcome
 
 
 def require_data(plan: Plan) -> None:
-    """Every run's data have to be there before the first one starts."""
+    """Raise an error if data of any run are missing, before the first one starts."""
     errors: dict[str, MimdetError] = {}
     for run in plan.runs:
         data = run.recipe.recipe.data
-        for split in () if is_own(data, plan.request.out) else SPLITS:
+        for split in () if is_embedded(data, plan.request.out) else SPLITS:
             try:
                 find_data(data, split)
             except DataError as error:
@@ -87,7 +94,7 @@ def require_data(plan: Plan) -> None:
 
 
 def of_shard(runs: Sequence[Run], shard: tuple[int, int]) -> list[Run]:
-    """Every `n`-th run of the plan; one that goes on from another is in that one's shard."""
+    """Every `n`-th run of the plan; one that starts from another is in the shard of that."""
     number, count = shard
     place: dict[str, int] = {}
     for run in runs:
@@ -97,7 +104,7 @@ def of_shard(runs: Sequence[Run], shard: tuple[int, int]) -> list[Run]:
 
 
 def commands(plan: Plan, device: str | None) -> list[str]:
-    """One shell command for each run, in an order in which they can run one after the other."""
+    """One shell command per run, each after the one that it starts from."""
     return [shlex.join(["mimdet", *_words(plan, run, device)]) for run in plan.runs]
 
 
@@ -109,35 +116,35 @@ def parse_shard(text: str) -> tuple[int, int]:
     raise RecipeError(
         f"'{text}' is not a shard.",
         where="--shard",
-        fix="give its number from 1 and how many there are, such as 1/4.",
+        fix="give the number of the shard, from 1, and how many there are, such as 1/4.",
     )
 
 
-def _run_one(plan: Plan, run: Run, device: str | None, outcome: Outcome) -> str:
-    """Run it in a process and say how it went, in a few words."""
-    folder = run_folder(plan.request.out, run.hash)
+def _run_one(plan: Plan, run: Run, device: str | None, outcome: PlanOutcome) -> str:
+    """Run it in a process, note the outcome, and return it in a few words."""
+    folder = plan.folder(run)
     if run.parent in outcome.busy:
         outcome.busy[run.hash] = outcome.busy[run.parent]
-        return f"left out: it goes on from {run.parent}: {outcome.busy[run.parent]}"
+        return f"skipped: it starts from {run.parent}: {outcome.busy[run.parent]}"
     if run.parent in outcome.failed:
-        reason = f"the run that it goes on from, {run.parent}, is not trained"
+        reason = f"the run it starts from, {run.parent}, is not trained"
         outcome.failed[run.hash] = reason
         folder.mkdir(parents=True, exist_ok=True)
         record_failure(folder, run, reason)
         return f"failed: {reason}"
-    before = read_record(folder / CELL)
+    before = plan.record(run)
     other = holder(folder / LOCK)
     code = _spawn(_words(plan, run, device), folder / LOG) if other is None else BusyError.exit_code
     if code == BusyError.exit_code:
-        outcome.busy[run.hash] = other or holder(folder / LOCK) or "another process had it."
-        return f"left out: {outcome.busy[run.hash]}"
-    if code == 0 and is_done(plan.request.out, run):
+        outcome.busy[run.hash] = other or holder(folder / LOCK) or "another process ran it."
+        return f"skipped: {outcome.busy[run.hash]}"
+    if code == 0 and plan.is_done(run):
         outcome.done.append(run.hash)
-        return _figures(read_record(folder / CELL), run)
-    record = read_record(folder / CELL)
-    if record == before or record.get("status") != "failed":  # it had no time to say why
+        return _figures(plan.record(run), run)
+    record = plan.record(run)
+    if record == before or record.get("status") != "failed":  # it ended without a reason
         record_failure(folder, run, _last_words(folder / LOG, code))
-        record = read_record(folder / CELL)
+        record = plan.record(run)
     outcome.failed[run.hash] = record["reason"]
     return f"failed: {record['reason']}"
 
@@ -148,7 +155,7 @@ def _words(plan: Plan, run: Run, device: str | None) -> list[str]:
 
 
 def _spawn(words: Sequence[str], log: Path) -> int:
-    """Exit code of the command, whose output goes to `log`; ends it when this process is ended."""
+    """Exit code of a command whose output goes to `log`; an interrupt ends the command too."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
@@ -170,7 +177,7 @@ def _spawn(words: Sequence[str], log: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, in which this very mimdet is found, from wherever it was started."""
+    """The environment of this process, changed so that the same mimdet is found."""
     root = Path(mimdet_cli.__file__).parents[1]
     if root.name in ("site-packages", "dist-packages"):
         return dict(os.environ)
@@ -179,7 +186,7 @@ def _environment() -> dict[str, str]:
 
 
 def _last_words(log: Path, code: int) -> str:
-    """Why a process ended that left no reason."""
+    """The reason of a process that ended without recording one."""
     if code < 0:
         return f"its process was ended by signal {-code}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -2,44 +2,43 @@
 
 import pytest
 
-from mimdet_cli.ablation.definition import Higher
-from mimdet_cli.ablation.read import find, read, shipped_names
+from mimdet_cli.ablation.definition import Higher, find_ablation, read_definition, shipped_ablations
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.evaluation.metrics import METRICS
 
 
 def test_every_shipped_ablation_is_read():
-    names = shipped_names()
+    names = shipped_ablations()
     assert len(names) >= 15
     for name in names:
-        ablation = read(name).ablation
+        ablation = read_definition(name).ablation
         assert ablation.question.endswith("?"), name
         assert ablation.axes or ablation.variants or ablation.evaluate.variants, name
 
 
 def test_name_is_the_file_and_lines_are_known(write):
-    source = read(write("axes:\n  backbone.p5: [max, mean]\n"))
+    source = read_definition(write("axes:\n  backbone.p5: [max, mean]\n"))
     assert source.name == "mine"
     assert str(source.origin("axes", "backbone.p5")) == "mine.yaml, line 4"
     assert str(source.origin("seeds")) == "default"
 
 
 def test_recipe_beside_the_ablation_comes_before_a_shipped_one(write, tmp_path):
-    source = read(write(""))
-    assert source.recipe("tiny.yaml") == find("mine.yaml").parent / "tiny.yaml"
+    source = read_definition(write(""))
+    assert source.recipe("tiny.yaml") == find_ablation("mine.yaml").parent / "tiny.yaml"
     assert source.recipe("base_50pct") == "base_50pct"
 
 
 def test_rule_of_a_claim_is_of_the_kind_that_it_names(write):
     claim = "claims: [{says: yes, rule: {kind: higher, cell: a, than: b}}]"
-    assert read(write(claim.replace("yes", "so"))).ablation.claims[0].rule == Higher(
+    assert read_definition(write(claim.replace("yes", "so"))).ablation.claims[0].rule == Higher(
         kind="higher", cell="a", than="b", by=0.0
     )
 
 
 def refused(text):
     with pytest.raises(RecipeError) as caught:
-        read(text)
+        read_definition(text)
     return [(one.what, one.where, one.fix) for one in caught.value.each()]
 
 
@@ -61,7 +60,9 @@ def test_every_metric_may_be_asked_for_claimed_plotted_and_published(write):
     for key, metric in METRICS.items():
         claim = f"claims: [{{says: so, metric: {key}, rule: {{kind: falls, cells: [a, b]}}}}]"
         paper = f"paper: {{a: {{{metric.paper.field}: 1.5}}}}"
-        ablation = read(write(f"metrics: [{key}]\nplot: {key}\n{claim}\n{paper}\n")).ablation
+        ablation = read_definition(
+            write(f"metrics: [{key}]\nplot: {key}\n{claim}\n{paper}\n")
+        ).ablation
         assert (ablation.metrics, ablation.plot, ablation.claims[0].metric) == ((key,), key, key)
         assert ablation.paper["a"].value(metric.paper.field) == 1.5
 

@@ -3,15 +3,15 @@ import pytest
 
 from mimdet_cli.ablation.definition import Claim
 from mimdet_cli.ablation.judge.claims import CellFigures, judge
-from mimdet_cli.ablation.judge.statistics import Plan, Resampled
+from mimdet_cli.ablation.judge.statistics import Resampled, Resampling
 
-PLAN = Plan(resamples=1000)
+RESAMPLING = Resampling(resamples=1000)
 IDS = tuple(range(50))
 
 
 def ap(value: float, noise: float = 0.0, key: int = 0, ids=IDS) -> Resampled:
     """A model whose AP moves by `noise` from image set to image set, in a way of its own."""
-    moves = np.random.default_rng(key).normal(0, 1, PLAN.resamples)
+    moves = np.random.default_rng(key).normal(0, 1, RESAMPLING.resamples)
     return Resampled(value, value + noise * moves, ids)
 
 
@@ -33,7 +33,7 @@ def claim(rule: dict, metric: str = "box_ap") -> Claim:
 
 
 def verdict(rule: dict, cells: dict, metric: str = "box_ap") -> str:
-    return judge(claim(rule, metric), cells, PLAN).judgement
+    return judge(claim(rule, metric), cells, RESAMPLING).judgement
 
 
 HIGHER = {"kind": "higher", "cell": "a", "than": "b", "by": 1.0}
@@ -110,13 +110,17 @@ def test_accuracy_that_is_not_resampled_is_judged_by_its_range_over_seeds(values
 
 
 def test_accuracy_that_is_not_resampled_is_not_judged_from_one_seed():
-    found = judge(claim(HIGHER, "mask_ap50"), costs("mask_ap50", a=[50.0], b=[1.0, 2.0]), PLAN)
+    found = judge(
+        claim(HIGHER, "mask_ap50"), costs("mask_ap50", a=[50.0], b=[1.0, 2.0]), RESAMPLING
+    )
     assert found.judgement == "undecided"
     assert found.numbers == "mask AP50 is not resampled over images and has one seed of a."
 
 
 def test_numbers_of_an_accuracy_that_is_not_resampled_are_told_with_their_range():
-    found = judge(claim(HIGHER, "box_ap50"), costs("box_ap50", a=[60.0, 61.0], b=[58, 58]), PLAN)
+    found = judge(
+        claim(HIGHER, "box_ap50"), costs("box_ap50", a=[60.0, 61.0], b=[58, 58]), RESAMPLING
+    )
     assert found.numbers == (
         "box AP50 a: 60.5 (60.0 to 61.0); b: 58.0. "
         "difference +2.5 [+2.0, +3.0] (range over seeds), margin +1.0."
@@ -128,7 +132,7 @@ def test_numbers_of_ap_are_told_in_a_sentence():
         "a": CellFigures(resampled={"box_ap": {0: ap(42.4), 1: ap(42.6)}}),
         "b": CellFigures(resampled={"box_ap": {0: ap(40), 1: ap(40)}}),
     }
-    found = judge(claim(HIGHER), cells, PLAN)
+    found = judge(claim(HIGHER), cells, RESAMPLING)
     assert found.claim.says == "It is so."
     assert found.judgement == "holds"
     assert found.numbers == (
@@ -139,7 +143,7 @@ def test_numbers_of_ap_are_told_in_a_sentence():
         name: CellFigures(resampled={"box_ap": {0: ap(40, 0.2, key)}})
         for key, name in enumerate("ab")
     }
-    assert judge(claim(NOT_LOWER), one, PLAN).numbers == (
+    assert judge(claim(NOT_LOWER), one, RESAMPLING).numbers == (
         "box AP a: 40.0; b: 40.0. "
         "difference +0.0 [-0.5, +0.5] (95 % over images, 1 seed; p 0.98), margin -1.0."
     )
@@ -147,18 +151,18 @@ def test_numbers_of_ap_are_told_in_a_sentence():
 
 def test_numbers_of_costs_are_told_in_their_unit():
     cells = costs("peak_memory_gb", a=[3.0], b=[2.0], c=[1.5])
-    assert judge(claim(FALLS, "peak_memory_gb"), cells, PLAN).numbers == (
+    assert judge(claim(FALLS, "peak_memory_gb"), cells, RESAMPLING).numbers == (
         "peak memory a: 3.00 GB; b: 2.00 GB; c: 1.50 GB. "
         "fall to b +1.00 GB (1 seed); fall to c +0.50 GB (1 seed)."
     )
     cells = costs("train_s", a=[30.0, 32.0], b=[20.0, 20.0])
     rule = {"kind": "falls", "cells": ["a", "b"]}
-    assert judge(claim(rule, "train_s"), cells, PLAN).numbers == (
+    assert judge(claim(rule, "train_s"), cells, RESAMPLING).numbers == (
         "training time a: 31 s (30 s to 32 s); b: 20 s. "
         "fall to b +11 s [+10 s, +12 s] (range over seeds)."
     )
     cells = costs("parameters", a=[1_000_000.0], b=[900_000.0])
-    assert judge(claim(rule, "parameters"), cells, PLAN).numbers == (
+    assert judge(claim(rule, "parameters"), cells, RESAMPLING).numbers == (
         "parameters a: 1,000,000; b: 900,000. fall to b +100,000."
     )
 
@@ -182,5 +186,5 @@ def test_numbers_of_costs_are_told_in_their_unit():
     ],
 )
 def test_claim_is_undecided_with_the_reason_as_long_as_something_is_missing(cells, metric, reason):
-    found = judge(claim(RISES, metric), cells, PLAN)
+    found = judge(claim(RISES, metric), cells, RESAMPLING)
     assert (found.judgement, found.numbers) == ("undecided", reason)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mimdet_cli.ablation.definition import Request, shipped_ablations
 from mimdet_cli.ablation.plan.plan import make_plan
-from mimdet_cli.ablation.read import shipped_names
-from mimdet_cli.ablation.request import Request
 from mimdet_cli.errors import MimdetError, RecipeError
 
 TWO = "axes: {backbone.train_ratio: [0.5, 1]}\n"
@@ -26,12 +25,12 @@ def shared(plan):
     return [sorted(one) for one in users.values() if len(one) > 1]
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", shipped_ablations())
 def test_every_cell_of_a_shipped_ablation_validates(name, tmp_path):
     plan = make_plan(Request(name, out=tmp_path))
     assert plan.left_out == {}
     assert len(plan.cells) >= 2
-    assert len(plan.runs) <= len(plan.cells) * len(plan.source.ablation.seeds)
+    assert len(plan.runs) <= len(plan.cells) * len(plan.definition.ablation.seeds)
 
 
 def test_training_ratios_are_evaluated_at_their_own_ratio_and_above(tmp_path):
@@ -93,7 +92,7 @@ def test_settings_lie_over_each_other_in_order(planned):
     assert (trains[0].evals, trains[0].saves) == (0, 1)  # it is scored once trained
 
 
-def test_run_goes_on_from_the_run_of_its_own_seed(planned):
+def test_run_starts_from_the_run_of_its_own_seed(planned):
     plan = planned("variants: {tuned: {after: first}, first: {}}", seeds=2)
     assert [run.label for run in plan.runs] == ["first", "tuned"] * 2
     for first, tuned in (plan.runs[:2], plan.runs[2:]):
@@ -165,7 +164,7 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
         (
             "axes: {train.clip: [1.0, 1.0]}",
             "two trainings are called 'clip=1'.",
-            "give each value of an axis once, and every variant a name of its own.",
+            "list each value of an axis once, and give every variant its own name.",
         ),
         (
             "default: train_ratio=0.55\n" + TWO,
@@ -180,7 +179,7 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
         (
             "claims: [{says: so, rule: {kind: rises, cells: [train_ratio=0.5, nothing]}}]\n" + TWO,
             "there is no cell 'nothing'.",
-            "there are 'train_ratio=0.5', 'train_ratio=1'.",
+            "give one of 'train_ratio=0.5', 'train_ratio=1'.",
         ),
         (
             "variants: {first: {}, second: {after: fist}}",
@@ -189,13 +188,13 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
         ),
         (
             "variants: {a: {after: b}, b: {after: a}}",
-            "a training goes on from itself: 'a' -> 'b' -> 'a'.",
-            "leave `after` out of one of them.",
+            "a training starts from itself: 'a' -> 'b' -> 'a'.",
+            "omit `after` in one of them.",
         ),
         (
             "variants: {a: {seed: 3}}",
-            "'seed' is no setting of an ablation: every training runs once for each of its seeds.",
-            "list them as `seeds:` in its file, or give their number as `--seeds`.",
+            "an ablation cannot set 'seed': every training runs once per seed.",
+            "list the seeds as `seeds:` in its file, or give their number with --seeds.",
         ),
         (
             "variants: {a: {recipe: base_50pctt}}",
@@ -205,27 +204,27 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
         (
             "evaluate: {axes: {train.batch: [2, 4]}}",
             "'train.batch' changes what is trained, so an evaluation cannot change it.",
-            "make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+            "make it a training: move it to `axes` or `variants` outside `evaluate`.",
         ),
         (
             "evaluate: {axes: {backbone.decoder_layers: [1, 2]}}",
             "'backbone.decoder_layers' changes what is trained, so an evaluation cannot change it.",
-            "make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+            "make it a training: move it to `axes` or `variants` outside `evaluate`.",
         ),
         (  # `eval_ratio` beside it is marked as changing evaluation, so it is not refused
             "evaluate: {variants: {a: {backbone.eval_ratio: 0.5, backbone.decoder_layers: 2}}}",
             "'backbone.decoder_layers' changes what is trained, so an evaluation cannot change it.",
-            "make it one of the trainings: `axes` or `variants` outside `evaluate`.",
+            "make it a training: move it to `axes` or `variants` outside `evaluate`.",
         ),
         (
             "evaluate: {variants: {often: {evals: 4}}}",
             "4 evaluations would all be the same: the backbone sees every token (eval_ratio 1).",
-            "leave `evals` out, or set backbone.eval_ratio below 1 beside it.",
+            "omit `evals`, or set backbone.eval_ratio below 1 with it.",
         ),
         (
             "evaluate: {axes: {backbone.eval_ratio: [1]}, at_least: {backbone.eval_ratio: p5}}",
             "'p5' is not set; `at_least` compares numbers.",
-            "name another key.",
+            "give another key.",
         ),
     ],
 )
@@ -240,7 +239,7 @@ def test_key_that_is_varied_cannot_be_set(planned):
         (
             "'backbone.train_ratio' is what 'mine' varies, so it cannot be set.",
             "--set backbone.train_ratio=1",
-            "leave it out, or copy the ablation to a file and change its values there.",
+            "omit it, or copy the ablation to a file and change its values there.",
         )
     ]
 

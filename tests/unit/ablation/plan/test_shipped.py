@@ -15,10 +15,14 @@ from detectors import completed, detector_of, shapes_of
 from zoo import SMALL_DATA, SMALL_HEAD, SMALL_TIMM, samples
 
 from heads.options import HeadOptions
-from mimdet_cli.ablation.definition import Ablation, Claim
+from mimdet_cli.ablation.definition import (
+    Ablation,
+    Claim,
+    Request,
+    read_definition,
+    shipped_ablations,
+)
 from mimdet_cli.ablation.plan.plan import Plan, make_plan
-from mimdet_cli.ablation.read import read, shipped_names
-from mimdet_cli.ablation.request import Request
 from mimdet_cli.build import backbone_class, build_state, build_step
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.recipe.catalog import shipped_folder
@@ -33,7 +37,7 @@ PUBLISHED = [
     "adapter-attention", "cascade",
 ]  # fmt: skip
 OPEN = ["mae-family", "p5-pooling", "decoder-init"]
-NAMES = shipped_names()
+NAMES = shipped_ablations()
 TABLES = yaml.safe_load(Path(__file__).with_name("paper_tables.yaml").read_text(encoding="utf-8"))
 MIMDET, ADAPTER = TABLES["mimdet"], TABLES["vit_adapter"]
 UNITS = {"parameters": "params_m", "peak_memory_gb": "memory_gb"}
@@ -43,7 +47,7 @@ CPU = torch.device("cpu")
 
 @cache
 def ablation(name: str) -> Ablation:
-    return read(name).ablation
+    return read_definition(name).ablation
 
 
 @cache

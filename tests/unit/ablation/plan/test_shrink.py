@@ -2,10 +2,9 @@
 
 import pytest
 
+from mimdet_cli.ablation.definition import Request, shipped_ablations
 from mimdet_cli.ablation.plan.plan import make_plan
 from mimdet_cli.ablation.plan.shrink import NO_WEIGHTS
-from mimdet_cli.ablation.read import shipped_names
-from mimdet_cli.ablation.request import Request
 from mimdet_cli.errors import RecipeError
 
 ONLY_WEIGHTS = {"decoder-init", "mae-family", "pretraining"}
@@ -21,7 +20,7 @@ def training(plan, label):
 
 
 def test_every_shipped_ablation_shrinks_to_the_demo_base(tmp_path):
-    plans = {name: shrunk(name, tmp_path) for name in {*shipped_names()} - ONLY_WEIGHTS}
+    plans = {name: shrunk(name, tmp_path) for name in {*shipped_ablations()} - ONLY_WEIGHTS}
     assert len(plans) >= 13
     for name, plan in plans.items():
         assert len(plan.cells) >= 2, name
@@ -62,13 +61,13 @@ def test_base_of_the_same_backbone_stays_as_it_is(tmp_path):
     assert (options["width"], options["fill"]) == (192, "mask")
 
 
-def test_length_keeps_its_share(tmp_path):
+def test_length_stays_in_proportion(tmp_path):
     plan = shrunk("full-set-finetune", tmp_path)
     tuned = training(plan, "50% rand + full set").train
     assert (tuned.steps, tuned.epochs) == (100, None)  # 6 of 36 epochs are a sixth of 600 steps
 
 
-def test_what_goes_on_from_something_left_out_is_left_out(write, tmp_path):
+def test_what_starts_from_something_left_out_is_left_out(write, tmp_path):
     name = write("""
         variants:
           plain: {}
@@ -79,7 +78,7 @@ def test_what_goes_on_from_something_left_out_is_left_out(write, tmp_path):
     assert [cell.label for cell in plan.cells] == ["plain"]
     assert plan.left_out == {
         "start": NO_WEIGHTS,
-        "tuned": "'start', which it goes on from, is left out",
+        "tuned": "'start', which it starts from, is left out",
     }
 
 
@@ -100,7 +99,7 @@ def test_base_with_weights_is_taken_at_its_full_size(tmp_path):
     assert (recipe.train.batch, recipe.init.weights) == (16, "mae-base-full")
 
 
-def test_mistake_in_set_is_a_mistake_and_nothing_that_does_not_shrink(tmp_path):
+def test_mistake_in_set_is_refused_even_at_tiny_size(tmp_path):
     with pytest.raises(RecipeError, match=r"'optimizer\.lrr' is not a recipe key"):
         shrunk("decoder-layers", tmp_path, overrides=("optimizer.lrr=1",))
 

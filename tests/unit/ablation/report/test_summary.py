@@ -6,19 +6,19 @@ import shutil
 import pytest
 from ablation_folders import Folder
 
+from mimdet_cli.ablation.definition import Request
 from mimdet_cli.ablation.judge import resampling
-from mimdet_cli.ablation.judge.statistics import Plan, Resampled, difference, estimate
+from mimdet_cli.ablation.judge.statistics import Resampled, Resampling, difference, estimate
 from mimdet_cli.ablation.report.files import to_json
 from mimdet_cli.ablation.report.summary import summarise
-from mimdet_cli.ablation.report.tables import ap_tables, cost_table
-from mimdet_cli.ablation.request import Request
+from mimdet_cli.ablation.report.text import tables
 from mimdet_cli.console import Console
 from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.evaluation.metrics import METRICS
 
-PLAN = Plan(resamples=100)
+RESAMPLING = Resampling(resamples=100)
 PAPER = {
     "a": {"box_ap": 50.0, "mask_ap": 45.0, "hours": 10.0, "gpu": "V100", "memory_gb": 8.0},
     "b": {"box_ap": 52.0, "mask_ap": 44.0, "hours": 20.0, "gpu": "V100", "memory_gb": 12.0},
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 
 def summary_of(folder, **request):
-    return summarise(Request(folder.name, out=folder.out, **request), Console(), PLAN)
+    return summarise(Request(folder.name, out=folder.out, **request), Console(), RESAMPLING)
 
 
 def row(summary, label):
@@ -47,7 +47,7 @@ def row(summary, label):
 
 def resampled(folder, label, seed, kind):
     path = folder.out / "runs" / folder.cells[label][seed] / "evals/plain/predictions.json"
-    return Resampled.of(match_file(path, read_truth(folder.annotations))[kind], PLAN)
+    return Resampled.of(match_file(path, read_truth(folder.annotations))[kind], RESAMPLING)
 
 
 @pytest.mark.parametrize("kind", ["box_ap", "mask_ap"])
@@ -57,7 +57,7 @@ def test_row_has_the_statistics_of_its_predictions(folder, kind):
     b = {0: resampled(folder, "b", 0, kind)}
     assert row(summary, "a").estimates[kind] == estimate(a)
     assert row(summary, "b").estimates[kind] == estimate(b)
-    assert row(summary, "b").differences[kind] == difference(b, a, PLAN)
+    assert row(summary, "b").differences[kind] == difference(b, a, RESAMPLING)
     assert kind not in row(summary, "a").differences
 
 
@@ -72,21 +72,21 @@ def test_half_finished_cells_show_the_seeds_that_they_have(folder):
     assert [(one.title, one.state, one.reason) for one in summary.runs] == [
         ("a seed 0", "done", None),
         ("b seed 0", "done", None),
-        ("c seed 0", "unfinished", "not begun"),
+        ("c seed 0", "unfinished", "not started"),
         ("a seed 1", "done", None),
-        ("b seed 1", "unfinished", "not begun"),
-        ("c seed 1", "unfinished", "not begun"),
+        ("b seed 1", "unfinished", "not started"),
+        ("c seed 1", "unfinished", "not started"),
     ]
 
 
-def test_failed_and_begun_runs_are_told_with_the_reason(folder):
+def test_failed_and_started_runs_have_a_reason(folder):
     shutil.rmtree(folder.train("c", 0) / "evals", ignore_errors=True)
     folder.train("c", 1, train_s=None, status="failed", reason="CUDA out of memory")
     (folder.out / "runs" / "b-1" / "run").mkdir(parents=True)
     states = {one.title: (one.state, one.reason) for one in summary_of(folder).runs}
     assert states["c seed 0"] == ("unfinished", "trained, 0 of 1 evaluations done")
     assert states["c seed 1"] == ("failed", "CUDA out of memory")
-    assert states["b seed 1"] == ("unfinished", "its training has begun")
+    assert states["b seed 1"] == ("unfinished", "training has started")
 
 
 def test_folder_without_a_single_run_is_summed_up_too(tmp_path):
@@ -116,7 +116,7 @@ def test_times_of_another_device_are_not_related(folder):
     assert any("one cpu; another cpu" in one for one in summary.differs)
 
 
-def test_training_time_counts_the_run_that_it_goes_on_from(folder):
+def test_training_time_includes_the_run_that_it_starts_from(folder):
     folder.score("c", 2.0, 0, train_s=20.0, parent=folder.cells["a"][0])
     assert row(summary_of(folder), "c").costs["train_s"].by_seed == {0: 120.0}
 
@@ -133,20 +133,21 @@ def test_papers_figures_are_related_to_the_papers_default_alone(folder):
 
 
 def test_papers_figures_never_enter_ours(folder):
-    before = to_json(summary_of(folder), "")
-    tables = [*ap_tables(summary_of(folder), full=True), cost_table(summary_of(folder))]
+    before = to_json(summary_of(folder))
+    first = [part.body for part in tables(summary_of(folder), full=True)]
     changed = {
         label: {key: value if key == "gpu" else value * 3 for key, value in figures.items()}
         for label, figures in PAPER.items()
     }
     folder.record["ablation"]["paper"] = changed
     folder.write()
-    after = to_json(summary_of(folder), "")
-    others = [*ap_tables(summary_of(folder), full=True), cost_table(summary_of(folder))]
+    after = to_json(summary_of(folder))
+    second = [part.body for part in tables(summary_of(folder), full=True)]
     ours = [{**cell, "paper": None} for cell in before["cells"]]
     assert [{**cell, "paper": None} for cell in after["cells"]] == ours
     assert [cell["paper"] for cell in after["cells"]] != [cell["paper"] for cell in before["cells"]]
-    for one, other in zip(tables, others, strict=True):
+    assert len(first) == 3
+    for one, other in zip(first, second, strict=True):
         changed_columns = {
             name
             for at, name in enumerate(one.headers)
@@ -157,7 +158,7 @@ def test_papers_figures_never_enter_ours(folder):
 
 
 def test_resampled_figures_are_kept_until_the_predictions_change(folder, monkeypatch):
-    first = to_json(summary_of(folder), "")
+    first = to_json(summary_of(folder))
     matched = []
 
     def match(results, content):
@@ -165,15 +166,15 @@ def test_resampled_figures_are_kept_until_the_predictions_change(folder, monkeyp
         return match_file(results, content)
 
     monkeypatch.setattr(resampling, "match_file", match)
-    assert to_json(summary_of(folder), "") == first
+    assert to_json(summary_of(folder)) == first
     assert not matched
     path = folder.out / "runs/a-0/evals/plain/predictions.json"
     path.write_text(path.read_text() + "\n")
-    assert to_json(summary_of(folder), "") == first
+    assert to_json(summary_of(folder)) == first
     assert matched == [path]
     kept = folder.out / "runs/b-0/evals/plain/resampled.npz"
     kept.write_bytes(kept.read_bytes()[:100])
-    assert to_json(summary_of(folder), "") == first
+    assert to_json(summary_of(folder)) == first
     assert len(matched) == 2
 
 
@@ -200,7 +201,7 @@ def in_the_older_form(ap):
 def test_records_of_older_versions_are_read_alike(folder):
     folder.record["ablation"]["metrics"] = ["box_ap", "box_ap50", "mask_ap_s", "mask_ar100"]
     folder.write()
-    before = to_json(summary_of(folder), "")
+    before = to_json(summary_of(folder))
     assert all(before["cells"][0]["ap"].values())
     for path in folder.out.glob("runs/*/cell.json"):
         record = json.loads(path.read_text())
@@ -208,7 +209,7 @@ def test_records_of_older_versions_are_read_alike(folder):
             one |= {"box_ap": one["ap"]["box_ap"], "mask_ap": one["ap"]["mask_ap"]}
             one["ap"] = in_the_older_form(one["ap"])
         path.write_text(json.dumps(record))
-    assert to_json(summary_of(folder), "") == before
+    assert to_json(summary_of(folder)) == before
 
 
 def test_older_records_of_boxes_alone_are_read(folder):
@@ -293,7 +294,7 @@ def test_other_annotations_than_were_scored_are_refused(folder):
     content = json.loads(folder.annotations.read_text())
     content["annotations"] = content["annotations"][:-4]
     folder.annotations.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="the predictions or the annotations are others now"):
+    with pytest.raises(DataError, match="the predictions or the annotations have changed"):
         summary_of(folder)
 
 
@@ -325,5 +326,5 @@ def test_same_request_as_recorded_is_accepted(folder):
 
 def test_ablation_that_the_folder_does_not_hold_is_refused_with_those_that_it_does(folder):
     with pytest.raises(RecipeError) as told:
-        summarise(Request("other", out=folder.out), Console(), PLAN)
+        summarise(Request("other", out=folder.out), Console(), RESAMPLING)
     assert told.value.fix == "it holds made."

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mimdet_cli.ablation.layout import CELL, read_record, run_folder
+from mimdet_cli.ablation.folder import CELL, read_record
 from mimdet_cli.ablation.run.cell import record_failure, run_cell
-from mimdet_cli.ablation.run.claiming import enter, holder, is_done, locked
+from mimdet_cli.ablation.run.claiming import enter, holder, locked
 from mimdet_cli.console import Console
 from mimdet_cli.errors import BusyError, RecipeError, WeightsError
 
@@ -25,7 +25,7 @@ def plan(planned):
 def run(plan, number=0):
     one = plan.runs[number]
     record = run_cell(plan, one, device="cpu", progress=Console())
-    return record, run_folder(plan.request.out, one.hash)
+    return record, plan.folder(one)
 
 
 def test_run_records_its_figures_and_every_evaluation(plan):
@@ -52,9 +52,9 @@ def test_finished_training_and_evaluations_are_kept(plan):
     before = (folder / "evals" / kept / "results.json").stat().st_mtime_ns
     left = {key: one for key, one in record["evaluations"].items() if key != lost}
     (folder / CELL).write_text(json.dumps({**record, "evaluations": left}))
-    assert not is_done(plan.request.out, plan.runs[0])
+    assert not plan.is_done(plan.runs[0])
     again, _ = run(plan)
-    assert is_done(plan.request.out, plan.runs[0])
+    assert plan.is_done(plan.runs[0])
     assert (folder / "run/last/model.safetensors").stat().st_mtime_ns == model
     assert (folder / "evals" / kept / "results.json").stat().st_mtime_ns == before
     assert again["evaluations"][lost]["ap"] == record["evaluations"][lost]["ap"]
@@ -75,7 +75,7 @@ def test_failure_is_recorded_and_leaves_what_was_there(plan, own_shapes, planned
     plan = planned(TEXT, seeds=1, data=own_shapes)
     with pytest.raises(Exception, match="000000"):
         run(plan)
-    folder = run_folder(plan.request.out, plan.runs[0].hash)
+    folder = plan.folder(plan.runs[0])
     record = read_record(folder / CELL)
     assert record["status"] == "failed"
     assert "000000.jpg" in record["reason"]
@@ -88,11 +88,11 @@ def test_run_whose_start_is_not_trained_says_so(planned):
         run(plan, 1)
 
 
-def test_run_that_another_process_is_at_is_left_alone(plan):
-    lock = run_folder(plan.request.out, plan.runs[0].hash) / "lock"
+def test_run_that_another_process_is_doing_is_left_alone(plan):
+    lock = plan.folder(plan.runs[0]) / "lock"
     with locked(lock):
         assert holder(lock).startswith("process ")
-        with pytest.raises(BusyError, match="is at work on it"):
+        with pytest.raises(BusyError, match="is working on it"):
             run(plan)
     assert holder(lock) is None
     assert not (lock.parent / CELL).exists()
@@ -107,11 +107,11 @@ def test_folder_of_another_base_or_other_data_is_refused(plan, planned, own_shap
         enter(other)
     assert [one.what for one in caught.value.each()] == [
         "the folder holds this ablation from tiny.yaml, not from recipes/demo.yaml: "
-        "one table does not mix them.",
+        "one table cannot mix them.",
         f"the folder holds this ablation on data {plan.data}, not on data {other.data}: "
-        "one table does not mix them.",
+        "one table cannot mix them.",
         "the folder holds this ablation without --set, not --set train.clip=1: "
-        "one table does not mix them.",
+        "one table cannot mix them.",
     ]
 
 
@@ -124,7 +124,7 @@ def test_more_seeds_continue_the_folder(plan, planned):
 
 
 def test_failure_keeps_the_figures_of_an_earlier_training(plan):
-    folder = run_folder(plan.request.out, plan.runs[0].hash)
+    folder = plan.folder(plan.runs[0])
     folder.mkdir(parents=True)
     (folder / CELL).write_text('{"train_s": 3.0}')
     record_failure(folder, plan.runs[0], "because")

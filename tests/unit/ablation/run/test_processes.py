@@ -16,7 +16,7 @@ CHAIN = """
 """
 
 
-def test_shards_split_the_plan_without_parting_what_goes_on_from_another(planned):
+def test_shards_keep_a_run_with_the_one_it_starts_from(planned):
     runs = planned(CHAIN, seeds=2).runs
     parts = [of_shard(runs, (number, 3)) for number in (1, 2, 3)]
     assert sorted(run.hash for part in parts for run in part) == sorted(run.hash for run in runs)
@@ -27,7 +27,7 @@ def test_shards_split_the_plan_without_parting_what_goes_on_from_another(planned
         assert {run.parent for run in part} <= {None, *here}
 
 
-def test_each_run_is_after_the_one_that_it_goes_on_from(planned):
+def test_each_run_is_after_the_one_that_it_starts_from(planned):
     runs = planned(CHAIN, seeds=2).runs
     place = {run.hash: number for number, run in enumerate(runs)}
     assert all(run.parent is None or place[run.parent] < place[run.hash] for run in runs)
@@ -57,7 +57,7 @@ def test_command_as_printed_is_understood(planned, capsys):
     assert capsys.readouterr().out.splitlines() == commands(plan, None)
 
 
-def test_missing_data_are_told_before_the_first_run(planned, tmp_path):
+def test_missing_data_are_reported_before_the_first_run(planned, tmp_path):
     plan = planned("axes: {train.clip: [1.0, 2.0]}", data=tmp_path / "nothing")
     assert plan.data is None
     with pytest.raises(DataError) as caught:
