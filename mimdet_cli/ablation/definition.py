@@ -98,18 +98,10 @@ class NotLower(Section):
     """Tolerated loss, in the metric's unit."""
 
 
-class Rises(Section):
-    """Holds where the metric rises from each of `cells` to the next."""
+class Trend(Section):
+    """Holds where the metric rises, or falls, from each of `cells` to the next."""
 
-    kind: Literal["rises"]
-    cells: Cells
-    """Cells in order."""
-
-
-class Falls(Section):
-    """Holds where the metric falls from each of `cells` to the next."""
-
-    kind: Literal["falls"]
+    kind: Literal["rises", "falls"]
     cells: Cells
     """Cells in order."""
 
@@ -122,7 +114,7 @@ class Saturates(Section):
     """Cells in order."""
 
 
-Rule = Annotated[Higher | NotLower | Rises | Falls | Saturates, Field(discriminator="kind")]
+Rule = Annotated[Higher | NotLower | Trend | Saturates, Field(discriminator="kind")]
 
 
 class Claim(Section):
@@ -235,14 +227,14 @@ class Request:
     out: Path = Path("runs")
 
     def arguments(self) -> list[str]:
-        """The words after `mimdet ablate` that make the same request."""
+        """The words after `mimdet ablate` that make the same request, without --out."""
         words = [self.name]
         words += [] if self.base is None else ["--base", self.base]
         words += [] if self.data is None else ["--data", str(self.data)]
         words += [] if self.seeds is None else ["--seeds", str(self.seeds)]
         words += [word for text in self.overrides for word in ("--set", text)]
         words += [word for name in self.added for word in ("--add", name)]
-        return [*words, "--out", str(self.out)]
+        return words
 
 
 def shipped_ablations() -> list[str]:

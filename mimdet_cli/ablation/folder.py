@@ -89,8 +89,11 @@ class Evaluated(Record):
         if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
             raise ValueError("an evaluation without its AP")
         ap = _by_key(values["ap"])
-        costs = {one.key: values.get(one.key) for one in COSTS if one.per_evaluation}
-        return {"figures": {one.key: ap[one.key] for one in ACCURACIES if one.key in ap} | costs}
+        costs = {metric.key: values.get(metric.key) for metric in COSTS if metric.per_evaluation}
+        return {
+            "figures": {metric.key: ap[metric.key] for metric in ACCURACIES if metric.key in ap}
+            | costs
+        }
 
 
 class RunRecord(Record):
@@ -109,7 +112,7 @@ class RunRecord(Record):
         """The file holds each cost under its own key."""
         if not isinstance(values, dict):
             return values
-        return {**values, "costs": {one.key: values.get(one.key) for one in COSTS}}
+        return {**values, "costs": {metric.key: values.get(metric.key) for metric in COSTS}}
 
     @property
     def is_trained(self) -> bool:
@@ -216,9 +219,9 @@ def _by_key(ap: Mapping[str, Any]) -> Mapping[str, Any]:
         return ap
     rows = {task: row for task, row in ap.items() if task in ("box", "mask") and row is not None}
     return {
-        one.key: rows[one.task][one.label]
-        for one in ACCURACIES
-        if one.label in rows.get(one.task, {})
+        metric.key: rows[metric.task][metric.label]
+        for metric in ACCURACIES
+        if metric.label in rows.get(metric.task, {})
     }
 
 

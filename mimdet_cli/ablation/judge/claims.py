@@ -13,25 +13,16 @@ whole interval lies at or below the margin, and is undecided otherwise. A claim
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal, assert_never
 
-from mimdet_cli.ablation.definition import (
-    Claim,
-    Falls,
-    Higher,
-    NotLower,
-    Rises,
-    Rule,
-    Saturates,
-)
+from mimdet_cli.ablation.definition import Claim, Higher, NotLower, Rule, Saturates, Trend
 from mimdet_cli.ablation.judge.statistics import (
-    BySeed,
+    CellFigures,
     Contrast,
     Resampling,
     contrast,
-    range_contrast,
     why_unpaired,
 )
 from mimdet_cli.evaluation.metrics import METRICS, Accuracy, CostMetric, Metric
@@ -41,21 +32,7 @@ Judgement = Literal["holds", "fails", "undecided"]
 TWO_SEEDS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class CellFigures:
-    """The figures of one cell by metric and seed: those that are resampled, and the others."""
-
-    resampled: Mapping[str, BySeed] = field(default_factory=dict)
-    plain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-
-    def values(self, metric: Metric) -> dict[int, float]:
-        """A metric by seed; empty if unknown."""
-        if metric.key in self.resampled:
-            return {seed: one.value for seed, one in self.resampled[metric.key].items()}
-        return dict(self.plain.get(metric.key, {}))
-
-
-Figures = Mapping[str, CellFigures]
+FiguresByCell = Mapping[str, CellFigures]
 """The cells of an ablation by label, without those that have not been run."""
 
 
@@ -77,18 +54,21 @@ class Quantity:
     margin: float = 0.0
 
 
-def judge(claim: Claim, table: Figures, resampling: Resampling) -> Verdict:
+def judge(claim: Claim, table: FiguresByCell, resampling: Resampling) -> Verdict:
     """The verdict on `claim`."""
     metric = METRICS[claim.metric]
     reason = _why_unknown(claim.cells, table, metric)
     if reason is not None:
         return Verdict(claim, "undecided", reason)
-    wanted = list(quantities(claim.rule))
-    found = [_measure(quantity, table, metric, resampling) for quantity in wanted]
-    pairs = list(zip(wanted, found, strict=True))
-    judgement = _together([_side(one, quantity.margin) for quantity, one in pairs])
+    pairs = []
+    for quantity in quantities(claim.rule):
+        terms = [(weight, table[cell]) for weight, cell in quantity.terms]
+        measured = contrast(terms, metric, resampling)
+        assert measured is not None
+        pairs.append((quantity, measured))
+    judgement = _together([_side(measured, quantity.margin) for quantity, measured in pairs])
     means = "; ".join(_mean(label, table[label], metric) for label in claim.cells)
-    steps = "; ".join(_sentence(quantity, one, metric) for quantity, one in pairs)
+    steps = "; ".join(_sentence(quantity, measured, metric) for quantity, measured in pairs)
     return Verdict(claim, judgement, f"{metric.name} {means}. {steps}.")
 
 
@@ -99,12 +79,12 @@ def quantities(rule: Rule) -> Iterator[Quantity]:
             yield Quantity("difference", [(1, rule.cell), (-1, rule.than)], rule.by)
         case NotLower():
             yield Quantity("difference", [(1, rule.cell), (-1, rule.than)], -rule.by)
-        case Rises():
+        case Trend():
+            falls = rule.kind == "falls"
             for cell, following in pairwise(rule.cells):
-                yield Quantity(f"to {following}", [(1, following), (-1, cell)])
-        case Falls():
-            for cell, following in pairwise(rule.cells):
-                yield Quantity(f"fall to {following}", [(1, cell), (-1, following)])
+                higher, lower = (cell, following) if falls else (following, cell)
+                name = f"fall to {following}" if falls else f"to {following}"
+                yield Quantity(name, [(1, higher), (-1, lower)])
         case Saturates():
             first, second, *_ = rule.cells
             *_, before, last = rule.cells
@@ -114,7 +94,7 @@ def quantities(rule: Rule) -> Iterator[Quantity]:
             assert_never(rule)
 
 
-def _why_unknown(cells: Sequence[str], table: Figures, metric: Metric) -> str | None:
+def _why_unknown(cells: Sequence[str], table: FiguresByCell, metric: Metric) -> str | None:
     absent = [cell for cell in dict.fromkeys(cells) if cell not in table]
     if absent:
         return f"not run: {', '.join(absent)}."
@@ -130,19 +110,6 @@ def _why_unknown(cells: Sequence[str], table: Figures, metric: Metric) -> str | 
     if few:
         return f"{metric.name} is not resampled over images and has one seed of {', '.join(few)}."
     return None
-
-
-def _measure(
-    quantity: Quantity, table: Figures, metric: Metric, resampling: Resampling
-) -> Contrast:
-    if isinstance(metric, Accuracy) and metric.resampled:
-        terms = [(weight, table[cell].resampled[metric.key]) for weight, cell in quantity.terms]
-        paired = contrast(terms, resampling)
-        assert paired is not None
-        return paired
-    return range_contrast(
-        [(weight, list(table[cell].values(metric).values())) for weight, cell in quantity.terms]
-    )
 
 
 def _side(found: Contrast, margin: float) -> Judgement:

@@ -8,8 +8,8 @@ annotations or the resampling change.
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from mimdet_cli.ablation.folder import LAST, AblationRecord, run_folder
 from mimdet_cli.ablation.judge.statistics import Resampled, Resampling
-from mimdet_cli.ablation.plan.identity import EMBEDDED, embedded_folder
+from mimdet_cli.ablation.plan.identity import EMBEDDED, embedded_folder, file_digest
 from mimdet_cli.data.coco import find_data
 from mimdet_cli.data.coco_reader import read_truth
 from mimdet_cli.data.ground_truth import GroundTruth
@@ -45,46 +45,31 @@ class ScoredSplit:
     classes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resampler:
-    """Resamples the evaluations of one report; an annotation file is read once."""
-
-    resampling: Resampling
-    digests: dict[Path, str] = field(default_factory=dict)
-    truths: dict[Path, GroundTruth] = field(default_factory=dict)
-
-    def of(
-        self, folder: Path, annotations: Path, recorded: Mapping[str, float | None]
-    ) -> dict[str, Resampled]:
-        """Resampled metrics, those that are `recorded`, of the evaluation in `folder`."""
-        predictions = folder / PREDICTIONS
-        if not predictions.is_file():
-            read_json(predictions)  # raises the error that says so
-        stamp = self._stamp(predictions, annotations)
-        known = {kind: value for kind, value in recorded.items() if value is not None}
-        found = _kept(folder / KEPT, stamp)
-        if found is None or not known.keys() <= found.keys():
-            matches = match_file(predictions, self._truth(annotations))
-            made = {kind: Resampled.of(one, self.resampling) for kind, one in matches.items()}
-            found = {kind: one for kind, one in made.items() if one is not None}
-            _keep(folder / KEPT, stamp, found)
-        for kind, value in known.items():
-            again = found[kind].value if kind in found else None
-            if again is None or abs(again - value) > ROUNDING:
-                raise _other_annotations(predictions, annotations, kind, value, again)
-        return {kind: found[kind] for kind in known}
-
-    def _truth(self, annotations: Path) -> dict[str, Any]:
-        if annotations not in self.truths:
-            self.truths[annotations] = GroundTruth.of(read_truth(annotations), masks=True)
-        return self.truths[annotations].content()
-
-    def _stamp(self, predictions: Path, annotations: Path) -> str:
-        """Everything that the resampled figures depend on."""
-        if annotations not in self.digests:
-            self.digests[annotations] = sha256(annotations)
-        how = [self.resampling.resamples, self.resampling.seed]
-        return json.dumps([VERSION, *how, sha256(predictions), self.digests[annotations]])
+def resample(
+    folder: Path,
+    annotations: Path,
+    recorded: Mapping[str, float | None],
+    resampling: Resampling,
+) -> dict[str, Resampled]:
+    """Resampled metrics, those that are `recorded`, of the evaluation in `folder`."""
+    predictions = folder / PREDICTIONS
+    if not predictions.is_file():
+        read_json(predictions)  # raises the error that says so
+    digests = [sha256(predictions), file_digest(annotations)]
+    stamp = json.dumps([VERSION, resampling.resamples, resampling.seed, *digests])
+    known = {kind: value for kind, value in recorded.items() if value is not None}
+    found = _kept(folder / KEPT, stamp)
+    if found is None or not known.keys() <= found.keys():
+        truth = _truth(annotations, digests[1])
+        matches = match_file(predictions, truth.content())
+        made = {kind: Resampled.of(matched, resampling) for kind, matched in matches.items()}
+        found = {kind: model for kind, model in made.items() if model is not None}
+        _keep(folder / KEPT, stamp, found)
+    for kind, value in known.items():
+        again = found[kind].value if kind in found else None
+        if again is None or abs(again - value) > ROUNDING:
+            raise _other_annotations(predictions, annotations, kind, value, again)
+    return {kind: found[kind] for kind in known}
 
 
 @cache
@@ -111,6 +96,11 @@ def _split(annotations: Path, name: str) -> ScoredSplit:
     return ScoredSplit(annotations, name, len(content["images"]), len(content["categories"]))
 
 
+@lru_cache(maxsize=1)
+def _truth(annotations: Path, digest: str) -> GroundTruth:
+    return GroundTruth.of(read_truth(annotations), masks=True)
+
+
 def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:
     """What was kept, if its stamp is the same."""
     try:
@@ -127,10 +117,10 @@ def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:
 
 
 def _keep(path: Path, stamp: str, found: Mapping[str, Resampled]) -> None:
-    ids = next((one.image_ids for one in found.values()), ())
+    ids = next((model.image_ids for model in found.values()), ())
     arrays: dict[str, Any] = {"stamp": stamp, "kinds": list(found), "image_ids": np.array(ids)}
-    for kind, one in found.items():
-        arrays |= {f"{kind}.value": one.value, f"{kind}.draws": one.replicates}
+    for kind, model in found.items():
+        arrays |= {f"{kind}.value": model.value, f"{kind}.draws": model.replicates}
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 

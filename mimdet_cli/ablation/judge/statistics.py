@@ -33,13 +33,14 @@ Legend: N images, S seeds, B resamples.
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Literal, Self
 
 import numpy as np
 
 from mimdet_cli.evaluation.bootstrap import Floats, Ints, Matches
+from mimdet_cli.evaluation.metrics import Accuracy, Metric
 
 FINE: Final = 200
 """Random values behind every quantile of Student's t."""
@@ -158,21 +159,46 @@ class Contrast:
     seeds: int
 
 
-def estimate(cell: BySeed) -> Estimate | None:
-    """AP of a cell; None until one of its seeds has been scored."""
-    if not cell:
+@dataclass(frozen=True, slots=True)
+class CellFigures:
+    """The figures of one cell by metric and seed: those that are resampled, and the others."""
+
+    resampled: Mapping[str, BySeed] = field(default_factory=dict)
+    plain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+    def values(self, metric: Metric) -> dict[int, float]:
+        """A metric by seed; empty if unknown."""
+        if metric.key in self.resampled:
+            return {seed: model.value for seed, model in self.resampled[metric.key].items()}
+        return dict(self.plain.get(metric.key, {}))
+
+
+def estimate(cell: CellFigures, metric: Accuracy) -> Estimate | None:
+    """An accuracy of a cell; None until one of its seeds has been scored."""
+    spread = [*cell.values(metric).values()]
+    if not spread:
         return None
-    models = list(cell.values())
+    if not metric.resampled:
+        return Estimate(Spread.of(spread), None)
+    models = cell.resampled[metric.key].values()
     replicates = np.stack([model.replicates for model in models]).mean(axis=0)  # (S, B) -> (B,)
-    return Estimate(Spread.of([model.value for model in models]), _middle(replicates))
+    return Estimate(Spread.of(spread), _middle(replicates))
 
 
-def difference(cell: BySeed, default: BySeed, resampling: Resampling) -> Contrast | None:
-    """AP of `cell` minus that of `default`; None where `why_unpaired` has a reason."""
-    return contrast([(1, cell), (-1, default)], resampling)
+def contrast(
+    terms: Sequence[tuple[float, CellFigures]], metric: Metric, resampling: Resampling
+) -> Contrast | None:
+    """A weighted sum of cells, such as the difference of two; None if it cannot be known."""
+    if isinstance(metric, Accuracy) and metric.resampled:
+        models = [(weight, cell.resampled.get(metric.key, {})) for weight, cell in terms]
+        return paired_contrast(models, resampling)
+    values = [(weight, [*cell.values(metric).values()]) for weight, cell in terms]
+    return range_contrast(values) if all(figures for _, figures in values) else None
 
 
-def contrast(terms: Sequence[tuple[float, BySeed]], resampling: Resampling) -> Contrast | None:
+def paired_contrast(
+    terms: Sequence[tuple[float, BySeed]], resampling: Resampling
+) -> Contrast | None:
     """A weighted sum of resampled cells; None where `why_unpaired` has a reason."""
     if why_unpaired([cell for _, cell in terms]) is not None:
         return None

@@ -39,17 +39,6 @@ FORWARD_AND_BACKWARD = 3  # the backward pass computes twice what the forward pa
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Parameters, and 10^9 multiply-accumulates of one photograph in evaluation.
-
-    `gmacs` is None for a backbone that cannot run on the meta device.
-    """
-
-    parameters: int
-    gmacs: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """The steps and images of a training, and 10^9 multiply-accumulates of a whole run.
 
@@ -111,46 +100,38 @@ class PlanCost:
         }
 
 
-def count(recipe: CompletedRecipe, classes: int) -> Counts:
-    """Count the detector of a completed recipe."""
+def count(recipe: CompletedRecipe, classes: int) -> tuple[int, float | None]:
+    """Parameters, and 10^9 multiply-accumulates of one photograph in evaluation.
+
+    These are None for a backbone that cannot run on the meta device.
+    """
     detector = _without_values(recipe, classes)
-    parameters = count_parameters(detector).total
-    try:
-        macs = count_macs(detector, EvalTransform(recipe.data).shape(*PHOTOGRAPH))
-    except RuntimeError:  # it looks at values, of which the meta device has none
-        return Counts(parameters, None)
-    return Counts(parameters, macs.total / GIGA)
+    gmacs = _gmacs(detector, EvalTransform(recipe.data).shape(*PHOTOGRAPH))
+    return count_parameters(detector).total, gmacs
 
 
 def training_gmacs(recipe: CompletedRecipe, classes: int) -> float | None:
     """10^9 multiply-accumulates of one training image of the mean size, forwards.
 
-    None for a backbone that cannot run on the meta device, and where evaluation, in whose mode they
-    are counted, cannot sample the share of tokens that training does.
+    None also where evaluation, in whose mode they are counted, cannot sample the share of tokens
+    that training does.
     """
     declared = sampling_of(recipe)
     try:
         seen = recipe if declared is None else at_ratio(recipe, declared.train_ratio)
     except RecipeError:
         return None
-    detector = _without_values(seen, classes)
     regions = recipe.head.roi_batch
-    try:
-        macs = count_macs(detector, _training_size(recipe), regions, regions // POSITIVE)
-    except RuntimeError:
-        return None
-    return macs.total / GIGA
+    masks = regions // POSITIVE
+    return _gmacs(_without_values(seen, classes), _training_size(recipe), regions, masks)
 
 
 def cost_of(plan: Plan) -> PlanCost:
     """The cost of what is left of a plan."""
     done = [run for run in plan.runs if plan.is_done(run)]
     left = {run.hash: _work(plan, run) for run in plan.runs if run not in done}
-    paces = []
-    for run in done if left else []:
-        gmacs = _work(plan, run).gmacs
-        if gmacs is not None:
-            paces.append(_spent_s(plan, run) / gmacs)
+    works = [(run, _work(plan, run).gmacs) for run in done if left]
+    paces = [_spent_s(plan, run) / gmacs for run, gmacs in works if gmacs is not None]
     return PlanCost(left, len(paces), statistics.median(paces) if paces else None)
 
 
@@ -193,6 +174,13 @@ def _size(data: Data) -> tuple[int, int, int]:
 def _size_of(train: Path, val: Path) -> tuple[int, int, int]:
     first, second = read_json(train), read_json(val)
     return len(first["images"]), len(second["images"]), len(first["categories"])
+
+
+def _gmacs(detector: MaskRCNN, size: tuple[int, int], *regions: int) -> float | None:
+    try:
+        return count_macs(detector, size, *regions).total / GIGA
+    except RuntimeError:  # it looks at values, of which the meta device has none
+        return None
 
 
 def _without_values(recipe: CompletedRecipe, classes: int) -> MaskRCNN:

@@ -53,7 +53,12 @@ def data_identity(data: Data, out: Path) -> str | None:
         files = [find_data(data, split)[0] for split in ("train", "val")]
     except DataError:
         return None
-    return _digest([_content(file, file.stat().st_mtime_ns) for file in files], RUN_DIGITS)
+    return _digest([file_digest(file) for file in files], RUN_DIGITS)
+
+
+def file_digest(file: Path) -> str:
+    """The SHA-256 of a file, computed again only when the file changes."""
+    return _file_digest(file, file.stat().st_mtime_ns)
 
 
 def has_embedded(base: Path) -> bool:
@@ -72,8 +77,7 @@ def is_embedded(data: Data, out: Path) -> bool:
 
 
 @cache
-def _content(file: Path, changed: int) -> str:
-    """Digest of a file that was last changed at `changed`."""
+def _file_digest(file: Path, changed: int) -> str:
     return sha256(file)
 
 

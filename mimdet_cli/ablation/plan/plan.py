@@ -144,21 +144,6 @@ class Plan:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCell:
-    """A cell whose runs have no hashes yet."""
-
-    label: str
-    resolved: Resolved
-    evaluation: Evaluation
-    scoring: Scoring
-
-    @property
-    def training(self) -> str:
-        """The label of its training."""
-        return self.resolved.training.label
-
-
 def make_plan(request: Request) -> Plan:
     """Read, expand, resolve and check; nothing is written."""
     definition = read_definition(request.name)
@@ -170,29 +155,18 @@ def make_plan(request: Request) -> Plan:
     resolver = Resolver(definition, start, (*overrides, *_data_override(request, start)))
     found, left_out = _reachable(*resolver.trainings(wanted))
     hidden = [cell_label(label, evaluation.label) for label in left_out for evaluation in scored]
-    rows = _rows(definition, resolver, found, scored)
-    refuse_cells(definition, [row.label for row in rows], hidden)
+    seeds = definition.ablation.seeds if request.seeds is None else tuple(range(request.seeds))
+    names = _Names(request.out, found, seeds)
+    cells = _cells(definition, resolver, names, scored)
+    refuse_cells(definition, [cell.label for cell in cells], hidden)
     if not found:
         raise RecipeError(
             f"nothing of '{definition.name}' can be run from the base '{start.path.stem}'.",
             where="; ".join(f"'{label}': {reason}" for label, reason in left_out.items()),
             fix="omit --base, or give one of the size that the ablation is about.",
         )
-    seeds = definition.ablation.seeds if request.seeds is None else tuple(range(request.seeds))
-    names = _Names(request.out, found)
-    runs = _runs(names, rows, seeds)
-    cells = tuple(
-        Cell(
-            row.label,
-            row.training,
-            row.evaluation.label,
-            row.scoring,
-            {seed: names.of(row.training, seed) for seed in seeds},
-        )
-        for row in rows
-    )
     data = data_identity(next(iter(found.values())).recipe.recipe.data, request.out)
-    return Plan(request, definition, start, data, runs, cells, left_out)
+    return Plan(request, definition, start, data, _runs(names, cells), tuple(cells), left_out)
 
 
 def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
@@ -201,11 +175,12 @@ def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 class _Names:
-    """The hashes of the runs of trainings."""
+    """The hashes of the runs of trainings, from every seed."""
 
-    def __init__(self, out: Path, found: Mapping[str, Resolved]) -> None:
+    def __init__(self, out: Path, found: Mapping[str, Resolved], seeds: Sequence[int]) -> None:
         self.out = out
         self.found = found
+        self.seeds = seeds
 
     def of(self, label: str, seed: int) -> str:
         """The hash of the run of a training from a seed."""
@@ -242,38 +217,37 @@ def _reachable(
     found: dict[str, Resolved], left_out: dict[str, str]
 ) -> tuple[dict[str, Resolved], dict[str, str]]:
     """Trainings that start from one that is left out are left out too."""
-    while orphans := [name for name, one in found.items() if one.training.after in left_out]:
+    while orphans := [
+        name for name, resolved in found.items() if resolved.training.after in left_out
+    ]:
         for label in orphans:
             after = found.pop(label).training.after
             left_out = {**left_out, label: f"'{after}', which it starts from, is left out"}
     return found, left_out
 
 
-def _rows(
-    definition: Definition,
-    resolver: Resolver,
-    found: Mapping[str, Resolved],
-    scored: Sequence[Evaluation],
-) -> list[PlannedCell]:
+def _cells(
+    definition: Definition, resolver: Resolver, names: _Names, scored: Sequence[Evaluation]
+) -> list[Cell]:
     """Every training under every evaluation that suits it; all mistakes in one error."""
-    rows: list[PlannedCell] = []
+    cells: list[Cell] = []
     mistakes = Mistakes()
-    for label, resolved in found.items():
+    for training, resolved in names.found.items():
+        runs = {seed: names.of(training, seed) for seed in names.seeds}
         for evaluation in scored:
-            name = cell_label(label, evaluation.label)
+            label = cell_label(training, evaluation.label)
             try:
                 settings = resolver.evaluation(resolved, evaluation)
                 if _is_below(definition, resolved, settings):
                     continue
             except MimdetError as error:
-                mistakes.add(error, name)
+                mistakes.add(error, label)
                 continue
             key = evaluation_key(settings, evaluation.evals)
-            rows.append(
-                PlannedCell(name, resolved, evaluation, Scoring(key, settings, evaluation.evals))
-            )
+            scoring = Scoring(key, settings, evaluation.evals)
+            cells.append(Cell(label, training, evaluation.label, scoring, runs))
     mistakes.raise_all()
-    return rows
+    return cells
 
 
 def _is_below(definition: Definition, resolved: Resolved, settings: Mapping[str, Any]) -> bool:
@@ -297,27 +271,20 @@ def _number(key: str, values: Mapping[str, Any], where: str) -> float:
     return value
 
 
-def _runs(names: _Names, rows: Sequence[PlannedCell], seeds: Sequence[int]) -> tuple[Run, ...]:
+def _runs(names: _Names, cells: Sequence[Cell]) -> tuple[Run, ...]:
     """Every run once, seed by seed, and each after the one it starts from."""
-    labels = list(dict.fromkeys(row.training for row in rows))
+    labels = list(dict.fromkeys(cell.training for cell in cells))
     depth = _depths({label: names.found[label].training.after for label in labels})
     runs: dict[str, Run] = {}
-    for seed in seeds:
+    for seed in names.seeds:
         for label in sorted(labels, key=depth):
-            scorings = [row.scoring for row in rows if row.training == label]
             name = names.of(label, seed)
-            if name in runs:
-                scorings = [*runs[name].scorings, *scorings]
-            by_key = {scoring.key: scoring for scoring in scorings}
-            first = runs[name].label if name in runs else label
-            runs[name] = Run(
-                name,
-                first,
-                seed,
-                names.recipe(label, seed),
-                names.parent(label, seed),
-                tuple(by_key.values()),
-            )
+            scorings = {cell.scoring.key: cell.scoring for cell in cells if cell.training == label}
+            if (known := runs.get(name)) is not None:
+                scorings = {scoring.key: scoring for scoring in known.scorings} | scorings
+            recipe, parent = names.recipe(label, seed), names.parent(label, seed)
+            first = label if known is None else known.label
+            runs[name] = Run(name, first, seed, recipe, parent, tuple(scorings.values()))
     return tuple(runs.values())
 
 

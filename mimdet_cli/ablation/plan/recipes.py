@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ from backbones.options.effects import Effect
 from mimdet_cli import plugins
 from mimdet_cli.ablation.definition import Definition
 from mimdet_cli.ablation.plan.expand import Evaluation, Training, shared_settings
-from mimdet_cli.ablation.plan.shrink import LeftOut, Start
-from mimdet_cli.build import backbone_class, complete
+from mimdet_cli.ablation.plan.shrink import LeftOut, Start, backbone_of
+from mimdet_cli.build import complete
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.jobs.token_sampling import equal_evals, sampling_of, why_equal
 from mimdet_cli.recipe.catalog import find_recipe
@@ -47,8 +46,10 @@ class Mistakes:
 
     def add(self, error: MimdetError, cell: str) -> None:
         """Note every error that `error` carries as one of `cell`."""
-        for one in error.each():
-            cells = self._found.setdefault((type(one), one.what, one.where, one.fix), [])
+        for mistake in error.each():
+            cells = self._found.setdefault(
+                (type(mistake), mistake.what, mistake.where, mistake.fix), []
+            )
             cells.append(cell)
 
     def raise_all(self) -> None:
@@ -93,14 +94,16 @@ class Resolver:
     def training(self, training: Training) -> Resolved:
         """The recipe of a training."""
         shared = [
-            one
-            for one in shared_settings(self.definition)
+            setting
+            for setting in shared_settings(self.definition)
             if not (
-                training.added and one.key.startswith("backbone.")
+                training.added and setting.key.startswith("backbone.")
             )  # it may be another backbone
         ]
-        given = {one.key for one in self.overrides}
-        own = tuple(one for one in (*shared, *training.settings) if one.key not in given)
+        given = {setting.key for setting in self.overrides}
+        own = tuple(
+            setting for setting in (*shared, *training.settings) if setting.key not in given
+        )
         draft = self.start.draft(training)
         draft = with_overrides(draft, self.start.settings(training, own))
         draft = with_overrides(draft, self.overrides)
@@ -180,34 +183,27 @@ def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Eva
     as most plugins have them, that leave the parameters as they are.
     """
     marked = keys_with(Effect.EVALUATION, options=type(trained.recipe.backbone.options))
-    others = [one for one in evaluation.settings if one.key not in marked]
-    of_backbone = [one for one in others if one.key.startswith("backbone.")]
+    others = [setting for setting in evaluation.settings if setting.key not in marked]
+    of_backbone = [setting for setting in others if setting.key.startswith("backbone.")]
     if of_backbone and _shapes(trained) == _shapes(changed):
-        others = [one for one in others if one not in of_backbone]
+        others = [setting for setting in others if setting not in of_backbone]
     errors = [
         RecipeError(
-            f"'{one.key}' changes what is trained, so an evaluation cannot change it.",
-            where=str(one.origin),
+            f"'{setting.key}' changes what is trained, so an evaluation cannot change it.",
+            where=str(setting.origin),
             fix="make it a training: move it to `axes` or `variants` outside `evaluate`.",
         )
-        for one in others
+        for setting in others
     ]
     if errors:
         raise RecipeError.joined(errors)
 
 
 def _shapes(resolved: Completed) -> dict[str, torch.Size] | None:
-    return _shapes_of(json.dumps(resolved.recipe.backbone.model_dump(mode="json")))
-
-
-@cache
-def _shapes_of(section: str) -> dict[str, torch.Size] | None:
     """Parameters of a backbone; None for one that cannot be built, whose run will say why."""
-    options = json.loads(section)
-    kind = backbone_class(options.pop("name"))
+    section = json.dumps(resolved.recipe.backbone.model_dump(mode="json"))
     try:
-        with torch.device("meta"):
-            backbone = kind(kind.Options.model_validate(options))
+        backbone = backbone_of(section)
     except Exception:
         return None
     return {name: tensor.shape for name, tensor in backbone.state_dict().items()}

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from backbones.contract import Backbone
 from backbones.options.effects import Role
 from mimdet_cli.ablation.definition import Definition
 from mimdet_cli.ablation.plan.expand import Training
@@ -86,13 +87,15 @@ class Start:
         """The settings with lengths in proportion to the base's."""
         if self.given is None:
             return settings
-        if self.small and any(one.key in WEIGHTS and one.value for one in settings):
+        if self.small and any(setting.key in WEIGHTS and setting.value for setting in settings):
             raise LeftOut(NO_WEIGHTS)
         own = _recipe(self.own if training.recipe is None else self._named(training))
         base = _recipe(self.given).train
-        kept = [one for one in settings if one.key not in LENGTHS]
-        lengths = [one for one in settings if one.key in LENGTHS and one.value is not None]
-        return (*kept, *(_in_proportion(one, own.train, base) for one in lengths))
+        kept = [setting for setting in settings if setting.key not in LENGTHS]
+        lengths = [
+            setting for setting in settings if setting.key in LENGTHS and setting.value is not None
+        ]
+        return (*kept, *(_in_proportion(setting, own.train, base) for setting in lengths))
 
     def _named(self, training: Training) -> Path:
         assert training.recipe is not None
@@ -174,8 +177,8 @@ def _recipe(path: Path) -> Recipe:
 def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -> Draft:
     """The draft with another section in place of its own."""
     origins = {
-        key: one
-        for key, one in draft.origins.items()
+        key: place
+        for key, place in draft.origins.items()
         if key != section and not key.startswith(f"{section}.")
     }
     origins |= {f"{section}.{key}": Origin(origin) for key in values}
@@ -185,7 +188,7 @@ def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -
 
 def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
     """The draft with images no larger than the square, if any, that the backbone pads them to."""
-    square = _square(json.dumps(section))
+    square = backbone_of(json.dumps(section)).padding.square
     if square is None:
         return draft
     origin = Origin(f"the square of {square} pixels that '{section['name']}' pads images to")
@@ -198,12 +201,12 @@ def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
 
 
 @cache
-def _square(section: str) -> int | None:
-    """The square that a backbone, given as a recipe section, pads images to."""
+def backbone_of(section: str) -> Backbone:
+    """The backbone of a recipe section, given as JSON, without values."""
     options = json.loads(section)
     kind = backbone_class(options.pop("name"))
     with torch.device("meta"):
-        return kind(kind.Options.model_validate(options)).padding.square
+        return kind(kind.Options.model_validate(options))
 
 
 def _in_proportion(length: Override, own: Train, base: Train) -> Override:

@@ -54,7 +54,7 @@ class TypicalRun:
 def paper_rows(paper: Mapping[str, Paper], default: str) -> dict[str, PaperRow]:
     """The published figures by cell."""
     base = paper.get(default, Paper())
-    return {label: _row(one, base, label == default) for label, one in paper.items()}
+    return {label: _row(figures, base, label == default) for label, figures in paper.items()}
 
 
 def deviations(
@@ -69,11 +69,11 @@ def deviations(
     ]
 
 
-def _row(one: Paper, base: Paper, is_default: bool) -> PaperRow:
-    values = _values(one)
+def _row(figures: Paper, base: Paper, is_default: bool) -> PaperRow:
+    values = _values(figures)
     bases = _values(base)
     shared = [METRICS[key] for key in values if key in bases]
-    other_gpu = one.gpu is None or one.gpu != base.gpu
+    other_gpu = figures.gpu is None or figures.gpu != base.gpu
     apart = OTHER_GPU if other_gpu and any(metric.paper.on_gpu for metric in shared) else None
     relative: dict[str, float] = {}
     for metric in shared:
@@ -82,7 +82,7 @@ def _row(one: Paper, base: Paper, is_default: bool) -> PaperRow:
         value, of_default = values[metric.key], bases[metric.key]
         is_accuracy = isinstance(metric, Accuracy)
         relative[metric.key] = value - of_default if is_accuracy else value / of_default
-    return PaperRow(values, relative, one.gpu, apart)
+    return PaperRow(values, relative, figures.gpu, apart)
 
 
 def _values(paper: Paper) -> dict[str, float]:
@@ -101,8 +101,8 @@ def _of_recipe(record: AblationRecord, typical: TypicalRun) -> Iterator[str]:
         yield from _of_data(record, typical.split)
         return
     here, there = (
-        {key: value for key, value in one.flat().items() if key not in varied}
-        for one in (typical.recipe, own)
+        {key: value for key, value in recipe.flat().items() if key not in varied}
+        for recipe in (typical.recipe, own)
     )
     sizes = keys_with(Role.SIZE, options=_options(typical.recipe.recipe.backbone.name))
     yield from _of_sizes(typical.cell.label, sizes, here, there)
@@ -115,7 +115,11 @@ def _of_base(record: AblationRecord) -> Iterator[str]:
         small = ", with every backbone at its tiny size" if record.small else ""
         yield f"Trained from `{record.base}` in place of `{record.own_base}`{small}."
     if record.overrides:
-        yield "Changed by `--set`: " + ", ".join(f"`{one}`" for one in record.overrides) + "."
+        yield (
+            "Changed by `--set`: "
+            + ", ".join(f"`{override}`" for override in record.overrides)
+            + "."
+        )
 
 
 def _options(backbone: str) -> type[BackboneOptions] | None:

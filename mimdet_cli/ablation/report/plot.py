@@ -25,6 +25,10 @@ from mimdet_cli.reporting.charts import COLOURS, INK, MUTED, panel, save
 FAMILY: Final = re.compile(r"(.+)(?:-|=|, )(.+)")
 WIDTH: Final = 5.2
 """Width of a panel in inches."""
+Place = Callable[[SummaryRow], float | None]
+"""The position of a row, if known."""
+Group = Callable[[SummaryRow], tuple[str, str]]
+"""The line that a row belongs to, and its name there."""
 READING: Final = "squares: means; whiskers: 95 % intervals over images; dots: seeds"
 WIDE: Final = 4
 """Ratio of the ends from which the axis is logarithmic."""
@@ -59,17 +63,17 @@ def draw(summary: Summary, path: Path) -> None:
     if key is None and _across(summary) is None:
         _draw_list(summary, path)
         return
-    panels = [one for one in _panels(summary, key) if one.points]
+    panels = [shown for shown in _panels(summary, key) if shown.points]
     panels = panels or [Panel(BEST.name, "", [], ours=True)]
-    groups = list(dict.fromkeys(point.group for one in panels for point in one.points))
+    groups = list(dict.fromkeys(point.group for shown in panels for point in shown.points))
     figure = Figure(figsize=(WIDTH * len(panels) + 0.6, 4.6), dpi=130, layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     styles = _styles(groups)
-    for axes, one in zip(drawn, panels, strict=True):
-        panel(axes, one.title, one.below, filled=bool(one.points))
-        if one.points:
-            _lines(axes, one, styles)
-    ours = [axes for axes, one in zip(drawn, panels, strict=True) if one.ours]
+    for axes, shown in zip(drawn, panels, strict=True):
+        panel(axes, shown.title, shown.below, filled=bool(shown.points))
+        if shown.points:
+            _lines(axes, shown, styles)
+    ours = [axes for axes, shown in zip(drawn, panels, strict=True) if shown.ours]
     limits = [limit for axes in ours for limit in axes.get_ylim()]
     for axes in ours:
         axes.set_ylim(min(limits), max(limits))
@@ -83,7 +87,7 @@ def _evaluated_key(summary: Summary) -> str | None:
     if len(axes) != 1 or summary.record.ablation.evaluate.variants:
         return None
     (key, values) = next(iter(axes.items()))
-    return key if all(isinstance(one, int | float) for one in values) else None
+    return key if all(isinstance(value, int | float) for value in values) else None
 
 
 def _across(summary: Summary) -> Metric | None:
@@ -95,68 +99,43 @@ def _across(summary: Summary) -> Metric | None:
 def _panels(summary: Summary, key: str | None) -> list[Panel]:
     """Ours over the evaluated key, ours over the metric, and the paper's over the first of them."""
     metric, rows = _across(summary), summary.rows
+    group, suffix = _family(rows), ""
     found: list[Panel] = []
-    group, kept, suffix = _family(rows), rows, ""
     if key is not None:
-        word = key.rpartition(".")[2]
-        group = _training
-        places = sorted({_evaluated(row) for row in rows})
-        points = _ours(rows, _evaluated, group)
-        found.append(Panel(f"{BEST.name} over {word}", word, points, ours=True, places=places))
+        word, group = key.rpartition(".")[2], _training
+        title, places = f"{BEST.name} over {word}", sorted({_evaluated(row) for row in rows})
+        ours, theirs = (_points(rows, _evaluated, group, ours=ours) for ours in (True, False))
+        found.append(Panel(title, word, ours, ours=True, places=places))
+        found.append(Panel(f"the paper's {title}", word, theirs, ours=False, places=places))
         standing = [row for row in rows if row.cell.label == summary.record.default] or rows
         evaluation = standing[0].cell.evaluation
-        kept = [row for row in rows if row.cell.evaluation == evaluation]
+        rows = [row for row in rows if row.cell.evaluation == evaluation]
         suffix = f" at {evaluation}"
     if metric is not None:
-        title, below = f"{BEST.name} over {metric.name}{suffix}", f"{metric.name} ({metric.axis})"
-        points = _ours(kept, _mean_of(metric), group)
-        found.append(Panel(title, below, points, ours=True))
-    return [*found, *_published(summary, key, metric)]
+        title, name = f"{BEST.name} over {metric.name}", metric.name
+        ours = _points(rows, _mean_of(metric), group, ours=True)
+        found.insert(1, Panel(title + suffix, f"{name} ({metric.axis})", ours, ours=True))
+        if key is None:
+            theirs = _points(rows, _published_of(metric), group, ours=False)
+            below = f"{name} ({metric.paper.axis})"
+            found.append(Panel(f"the paper's {title}", below, theirs, ours=False))
+    return found
 
 
-def _published(summary: Summary, key: str | None, metric: Metric | None) -> list[Panel]:
-    """The paper's panel, if its table has what the axis shows."""
-    rows = summary.rows
-    if key is not None:
-        word = key.rpartition(".")[2]
-        places = sorted({_evaluated(row) for row in rows})
-        points = _theirs(rows, _evaluated, _training)
-        title = f"the paper's {BEST.name} over {word}"
-        return [Panel(title, word, points, ours=False, places=places)]
-    if metric is None:
-        return []
-    title = f"the paper's {BEST.name} over {metric.name}"
-    below = f"{metric.name} ({metric.paper.axis})"
-    points = _theirs(rows, _published_of(metric), _family(rows))
-    return [Panel(title, below, points, ours=False)]
-
-
-def _ours(
-    rows: Sequence[SummaryRow],
-    x: Callable[[SummaryRow], float | None],
-    group: Callable[[SummaryRow], tuple[str, str]],
-) -> list[Point]:
+def _points(rows: Sequence[SummaryRow], x: Place, group: Group, *, ours: bool) -> list[Point]:
+    """The rows whose position and box AP are known, as our runs or as the paper have them."""
     points = []
     for row in rows:
-        found, place = row.estimates.get(BEST.key), x(row)
-        if found is not None and place is not None:
+        place, found = x(row), row.estimates.get(BEST.key)
+        published = None if row.paper is None else row.paper.values.get(BEST.key)
+        if place is None:
+            continue
+        if ours and found is not None:
             interval, spread = found.interval, found.spread
             ends = None if interval is None else (interval.low, interval.high)
             points.append(Point(*group(row), place, spread.mean, ends, spread.values))
-    return points
-
-
-def _theirs(
-    rows: Sequence[SummaryRow],
-    x: Callable[[SummaryRow], float | None],
-    group: Callable[[SummaryRow], tuple[str, str]],
-) -> list[Point]:
-    points = []
-    for row in rows:
-        ap = None if row.paper is None else row.paper.values.get(BEST.key)
-        place = x(row)
-        if ap is not None and place is not None:
-            points.append(Point(*group(row), place, ap))
+        elif not ours and published is not None:
+            points.append(Point(*group(row), place, published))
     return points
 
 
@@ -165,7 +144,7 @@ def _evaluated(row: SummaryRow) -> float:
     return float(row.cell.evaluation.rpartition("=")[2])
 
 
-def _mean_of(metric: Metric) -> Callable[[SummaryRow], float | None]:
+def _mean_of(metric: Metric) -> Place:
     def value(row: SummaryRow) -> float | None:
         figures = row.estimates if isinstance(metric, Accuracy) else row.costs
         found = figures.get(metric.key)
@@ -174,7 +153,7 @@ def _mean_of(metric: Metric) -> Callable[[SummaryRow], float | None]:
     return value
 
 
-def _published_of(metric: Metric) -> Callable[[SummaryRow], float | None]:
+def _published_of(metric: Metric) -> Place:
     def value(row: SummaryRow) -> float | None:
         return None if row.paper is None else row.paper.values.get(metric.key)
 
@@ -185,7 +164,7 @@ def _training(row: SummaryRow) -> tuple[str, str]:
     return row.cell.training, ""
 
 
-def _family(rows: Sequence[SummaryRow]) -> Callable[[SummaryRow], tuple[str, str]]:
+def _family(rows: Sequence[SummaryRow]) -> Group:
     """Family and member of a cell; one without relatives is its own family."""
     parts = {row.cell.label: FAMILY.fullmatch(row.cell.label) for row in rows}
     stems = [found[1] for found in parts.values() if found is not None]
@@ -206,26 +185,26 @@ def _lines(axes: Axes, drawn: Panel, styles: Mapping[str, Mapping[str, Any]]) ->
     width = max(point.x for point in points) - min(point.x for point in points)
     apart = 0.012 * width if drawn.places and drawn.ours else 0.0
     for place, group in enumerate(groups):
-        own = sorted((one for one in points if one.group == group), key=lambda one: one.x)
-        xs = [one.x + (place - (len(groups) - 1) / 2) * apart for one in own]
-        axes.plot(xs, [one.mean for one in own], **styles[group])
-        for x, one in zip(xs, own, strict=True):
-            _whiskers(axes, x, one, styles[group]["color"])
-            _name(axes, x, one, styles[group]["color"], below=place % 2 == 0)
+        own = sorted((point for point in points if point.group == group), key=lambda point: point.x)
+        xs = [point.x + (place - (len(groups) - 1) / 2) * apart for point in own]
+        axes.plot(xs, [point.mean for point in own], **styles[group])
+        for x, point in zip(xs, own, strict=True):
+            _whiskers(axes, x, point, styles[group]["color"])
+            _name(axes, x, point, styles[group]["color"], below=place % 2 == 0)
     axes.margins(x=0.08)
     if drawn.places:
-        axes.set_xticks(drawn.places, [f"{one:g}" for one in drawn.places])
-    elif max(one.x for one in points) > WIDE * min(one.x for one in points) > 0:
+        axes.set_xticks(drawn.places, [f"{place:g}" for place in drawn.places])
+    elif max(point.x for point in points) > WIDE * min(point.x for point in points) > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _name(axes: Axes, x: float, one: Point, colour: str, *, below: bool) -> None:
+def _name(axes: Axes, x: float, point: Point, colour: str, *, below: bool) -> None:
     axes.annotate(
-        one.name,
-        (x, one.mean),
+        point.name,
+        (x, point.mean),
         (5, -10) if below else (-4, 7),
         textcoords="offset points",
         fontsize=7.5,
@@ -233,11 +212,11 @@ def _name(axes: Axes, x: float, one: Point, colour: str, *, below: bool) -> None
     )
 
 
-def _whiskers(axes: Axes, x: float, one: Point, colour: str) -> None:
-    if one.ends is not None:
-        axes.plot([x, x], one.ends, color=colour, linewidth=1.1, alpha=0.75)
-    if len(one.seeds) > 1:
-        axes.plot([x] * len(one.seeds), one.seeds, "o", color=colour, markersize=3, alpha=0.45)
+def _whiskers(axes: Axes, x: float, point: Point, colour: str) -> None:
+    if point.ends is not None:
+        axes.plot([x, x], point.ends, color=colour, linewidth=1.1, alpha=0.75)
+    if len(point.seeds) > 1:
+        axes.plot([x] * len(point.seeds), point.seeds, "o", color=colour, markersize=3, alpha=0.45)
 
 
 def _styles(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -274,11 +253,11 @@ def _legend_below(
 
 
 def _draw_list(summary: Summary, path: Path) -> None:
-    """Draw the cells from top to bottom, ours in one panel, the paper's in another."""
+    """Draw the cells from top to bottom, ours in point panel, the paper's in another."""
     rows, default = summary.rows, summary.record.default
     place = {row.cell.label: float(at) for at, row in enumerate(rows)}
-    ours = _ours(rows, lambda row: place[row.cell.label], _label)
-    theirs = _theirs(rows, lambda row: place[row.cell.label], _label)
+    ours = _points(rows, lambda row: place[row.cell.label], _label, ours=True)
+    theirs = _points(rows, lambda row: place[row.cell.label], _label, ours=False)
     panels = [(BEST.name, ours), *([(f"the paper's {BEST.name}", theirs)] if theirs else [])]
     longest = max(len(label) for label in place)
     size = (0.075 * longest + 4.2 * len(panels), 1.7 + 0.36 * len(rows))
@@ -288,10 +267,10 @@ def _draw_list(summary: Summary, path: Path) -> None:
         panel(axes, title, BEST.name, filled=bool(points))
         axes.grid(visible=True, axis="x", color="#e4e4e7", linewidth=0.7)
         axes.grid(visible=False, axis="y")
-        for one in points:
-            _in_list(axes, one, one.group == default)
-            if one.group == default:
-                axes.axvline(one.mean, color=MUTED, linewidth=0.8, linestyle=":", zorder=0)
+        for point in points:
+            _in_list(axes, point, point.group == default)
+            if point.group == default:
+                axes.axvline(point.mean, color=MUTED, linewidth=0.8, linestyle=":", zorder=0)
     drawn[0].set_yticks(range(len(rows)), list(place))
     drawn[0].set_ylim(len(rows) - 0.5, -0.5)
     _legend_below(figure, [], {})
@@ -302,10 +281,12 @@ def _label(row: SummaryRow) -> tuple[str, str]:
     return row.cell.label, ""
 
 
-def _in_list(axes: Axes, one: Point, is_default: bool) -> None:
+def _in_list(axes: Axes, point: Point, is_default: bool) -> None:
     colour = COLOURS[1] if is_default else COLOURS[0]
-    if one.ends is not None:
-        axes.plot(one.ends, [one.x, one.x], color=colour, linewidth=1.4, alpha=0.75)
-    if len(one.seeds) > 1:
-        axes.plot(one.seeds, [one.x] * len(one.seeds), "o", color=colour, markersize=3, alpha=0.45)
-    axes.plot([one.mean], [one.x], "s", color=colour, markersize=6)
+    if point.ends is not None:
+        axes.plot(point.ends, [point.x, point.x], color=colour, linewidth=1.4, alpha=0.75)
+    if len(point.seeds) > 1:
+        axes.plot(
+            point.seeds, [point.x] * len(point.seeds), "o", color=colour, markersize=3, alpha=0.45
+        )
+    axes.plot([point.mean], [point.x], "s", color=colour, markersize=6)

@@ -22,17 +22,17 @@ from mimdet_cli.ablation.folder import (
     refuse_another,
     run_folder,
 )
-from mimdet_cli.ablation.judge.claims import CellFigures, Verdict, judge
-from mimdet_cli.ablation.judge.resampling import Resampler, ScoredSplit, recipe_of, split_of
+from mimdet_cli.ablation.judge.claims import Verdict, judge
+from mimdet_cli.ablation.judge.resampling import ScoredSplit, recipe_of, resample, split_of
 from mimdet_cli.ablation.judge.statistics import (
+    CellFigures,
     Contrast,
     Estimate,
     Resampled,
     Resampling,
     Spread,
-    difference,
+    contrast,
     estimate,
-    range_contrast,
 )
 from mimdet_cli.ablation.report.paper import PaperRow, TypicalRun, deviations, paper_rows
 from mimdet_cli.errors import MimdetError
@@ -131,7 +131,7 @@ def summarise(
     resampled = _resample_all(request, record, runs, resampling, progress)
     figures = {cell.label: _figures(cell, runs, resampled) for cell in record.cells}
     rows = _rows(record, runs, figures, resampled, resampling)
-    table = {label: one for label, one in figures.items() if one.resampled or one.plain}
+    table = {label: figure for label, figure in figures.items() if figure.resampled or figure.plain}
     typical = _typical_run(request, record, runs)
     return Summary(
         record,
@@ -170,7 +170,6 @@ def _resample_all(
         for name in cell.runs.values()
         if is_scored(run_folder(request.out, name), runs[name].evaluations, cell.key)
     }
-    resampler = Resampler(resampling)
     found: dict[tuple[str, str], Mapping[str, Resampled]] = {}
     errors: list[MimdetError] = []
     with progress.items(len(wanted), "resampling evaluations") as done:
@@ -179,9 +178,11 @@ def _resample_all(
             try:
                 split = split_of(request.out, record, name, request.data)
                 recorded = {metric: scored.figures.get(metric) for metric in RESAMPLED}
-                found[name, key] = resampler.of(folder, split.annotations, recorded)
+                found[name, key] = resample(folder, split.annotations, recorded, resampling)
             except MimdetError as error:
-                errors += [one for one in error.each() if str(one) not in map(str, errors)]
+                errors += [
+                    mistake for mistake in error.each() if str(mistake) not in map(str, errors)
+                ]
             done.advance()
     if errors:
         raise MimdetError.joined(errors)
@@ -238,16 +239,17 @@ def _rows(
         own = figures[cell.label]
         alike = devices[cell.label] == devices.get(record.default)
         base = CellFigures() if cell.label == record.default else default
-        estimates = {metric.key: _estimate(own, metric) for metric in ACCURACIES}
-        against = {metric.key: _difference(own, base, metric, resampling) for metric in ACCURACIES}
+        estimates = {metric.key: estimate(own, metric) for metric in ACCURACIES}
+        terms = [(1, own), (-1, base)]
+        against = {metric.key: contrast(terms, metric, resampling) for metric in ACCURACIES}
         rows.append(
             SummaryRow(
                 cell,
                 tuple(seed for seed, name in cell.runs.items() if (name, cell.key) in resampled),
                 tuple(cell.runs),
                 own,
-                {key: one for key, one in estimates.items() if one is not None},
-                {key: one for key, one in against.items() if one is not None},
+                {key: found for key, found in estimates.items() if found is not None},
+                {key: found for key, found in against.items() if found is not None},
                 {
                     metric.key: _cost(
                         own.values(metric), base.values(metric), alike or metric.exact
@@ -259,23 +261,6 @@ def _rows(
             )
         )
     return rows
-
-
-def _estimate(own: CellFigures, metric: Accuracy) -> Estimate | None:
-    if metric.resampled:
-        return estimate(own.resampled.get(metric.key, {}))
-    values = list(own.values(metric).values())
-    return Estimate(Spread.of(values), None) if values else None
-
-
-def _difference(
-    own: CellFigures, default: CellFigures, metric: Accuracy, resampling: Resampling
-) -> Contrast | None:
-    if metric.resampled:
-        of_default = default.resampled.get(metric.key, {})
-        return difference(own.resampled.get(metric.key, {}), of_default, resampling)
-    values = [list(one.values(metric).values()) for one in (own, default)]
-    return range_contrast(list(zip((1, -1), values, strict=True))) if all(values) else None
 
 
 def _cost(own: Mapping[int, float], default: Mapping[int, float], comparable: bool) -> CellCost:

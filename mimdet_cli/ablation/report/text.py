@@ -5,12 +5,13 @@ more columns, the command that runs the same again, and the plot.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from mimdet_cli.ablation.definition import shipped_ablations
-from mimdet_cli.ablation.judge.statistics import Interval, Spread
+from mimdet_cli.ablation.definition import Request, shipped_ablations
+from mimdet_cli.ablation.judge.statistics import Contrast, Estimate, Interval
 from mimdet_cli.ablation.plan.identity import EMBEDDED
 from mimdet_cli.ablation.report.paper import PaperRow
 from mimdet_cli.ablation.report.summary import Summary, SummaryRow
@@ -36,6 +37,11 @@ class Table:
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, str]]) -> Self:
+        """Rows that have the same columns."""
+        return cls(list(rows[0]), [list(row.values()) for row in rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +84,23 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
 
 def command(summary: Summary) -> str:
     """The command that runs the same again, apart from folders."""
-    record = summary.record
-    is_shipped = record.name in shipped_ablations()
-    words = ["mimdet", "ablate", record.name if is_shipped else f"{record.name}.yaml"]
-    if record.base != record.own_base:
-        base = record.base
-        words += ["--base", base if shipped(base) is None else Path(base).stem]
-    if record.data != EMBEDDED and summary.split is not None:
-        words += ["--data", summary.split.name]
-    if record.seeds != record.ablation.seeds:
-        words += ["--seeds", str(len(record.seeds))]
-    words += [word for override in record.overrides for word in ("--set", override)]
-    words += [word for name in record.added for word in ("--add", name)]
-    return shlex.join(words)
+    record, split = summary.record, summary.split
+    base = None if record.base == record.own_base else record.base
+    request = Request(
+        record.name if record.name in shipped_ablations() else f"{record.name}.yaml",
+        base if base is None or shipped(base) is None else Path(base).stem,
+        None if record.data == EMBEDDED or split is None else Path(split.name),
+        None if record.seeds == record.ablation.seeds else len(record.seeds),
+        tuple(record.overrides),
+        tuple(record.added),
+    )
+    return shlex.join(["mimdet", "ablate", *request.arguments()])
 
 
 def _text_of(body: Table | Sequence[str]) -> list[str]:
     if not isinstance(body, Table):
         return [f"  {item.replace('`', '')}" for item in body]
-    if body.headers == CLAIMS:  # too wide for a terminal
+    if body.headers is CLAIMS:  # too wide for a terminal
         return [
             line
             for says, verdict, numbers in body.rows
@@ -106,7 +110,7 @@ def _text_of(body: Table | Sequence[str]) -> list[str]:
 
 
 def _markdown_of(body: Table | Sequence[str]) -> str:
-    if isinstance(body, Table) and body.headers == CLAIMS:
+    if isinstance(body, Table) and body.headers is CLAIMS:
         rows = [(says, f"**{verdict}**", numbers) for says, verdict, numbers in body.rows]
         return markdown_table(body.headers, rows)
     if isinstance(body, Table):
@@ -119,15 +123,18 @@ def tables(summary: Summary, *, full: bool) -> Iterator[Part]:
     for metric in ACCURACIES:
         if summary.shows(metric):
             title = metric.name[0].upper() + metric.name[1:]
-            yield Part(title, _ap_table(summary, metric, full))
+            rows = [_ap_row(summary, row, metric, full) for row in summary.rows]
+            yield Part(title, Table.of(rows))
     if any(summary.shows(metric) for metric in COSTS):
-        yield Part("Cost", _cost_table(summary))
+        yield Part("Cost", Table.of([_cost_row(summary, row) for row in summary.rows]))
 
 
 def _remarks(summary: Summary) -> Iterator[Part]:
     """Claims, what differs from the paper, notes, and what is not in the tables."""
     if summary.verdicts:
-        rows = [(one.claim.says, one.judgement, one.numbers) for one in summary.verdicts]
+        rows = [
+            (verdict.claim.says, verdict.judgement, verdict.numbers) for verdict in summary.verdicts
+        ]
         yield Part("Claims, judged by rules fixed before anything ran", Table(CLAIMS, rows))
     with_paper = summary.record.ablation.paper
     if summary.differs:
@@ -203,80 +210,65 @@ def _legend_of_accuracies(summary: Summary) -> list[str]:
     return lines
 
 
-def _cost_table(summary: Summary) -> Table:
-    """The costs of the cells, with their ratio to the default cell's."""
-    shown = [metric for metric in COSTS if summary.shows(metric)]
-    published = [metric for metric in shown if _has_paper(summary, metric)]
-    headers = ["cell", *(metric.name for metric in shown)]
-    headers += [f"paper {metric.name}" for metric in published]
-    rows = [
-        [
-            row.cell.label,
-            *(_cost(row, metric) for metric in shown),
-            *(_paper_cost(row.paper, metric) for metric in published),
-        ]
-        for row in summary.rows
-    ]
-    return Table(headers, rows)
+def _ap_row(summary: Summary, row: SummaryRow, metric: Accuracy, full: bool) -> dict[str, str]:
+    default = row.cell.label == summary.record.default
+    columns = {"cell": row.cell.label, "seeds": f"{len(row.seeds)} of {len(row.wanted)}"}
+    columns |= _estimate(row.estimates.get(metric.key), metric, full)
+    columns |= _difference(row.differences.get(metric.key), metric, full, default)
+    return columns | (_paper_ap(row.paper, metric, default) if _has_paper(summary, metric) else {})
 
 
-def _ap_table(summary: Summary, metric: Accuracy, full: bool) -> Table:
-    headers = ["cell", "seeds", "mean", "median", "range"]
-    headers += ["deviation"] if full else []
-    headers += ["95 % interval"] if metric.resampled else []
-    headers += ["difference", "its interval" if metric.resampled else "its range"]
-    headers += ["p"] if metric.resampled else []
-    headers += ["over images alone"] if metric.resampled and full else []
-    with_paper = _has_paper(summary, metric)
-    headers += ["paper", "paper difference"] if with_paper else []
-    rows = []
-    for row in summary.rows:
-        cells = [row.cell.label, f"{len(row.seeds)} of {len(row.wanted)}"]
-        cells += _estimate(row, metric, full) + _difference(summary, row, metric, full)
-        cells += _paper_ap(summary, row, metric) if with_paper else []
-        rows.append(cells)
-    return Table(headers, rows)
-
-
-def _estimate(row: SummaryRow, metric: Accuracy, full: bool) -> list[str]:
-    found = row.estimates.get(metric.key)
-    spread = None if found is None else found.spread
-    texts = _spread(spread, metric)
-    if full:
-        deviation = None if spread is None else spread.deviation
-        texts.append(NONE if deviation is None else f"{deviation:.2f}")
-    if metric.resampled:
-        texts.append(_interval(None if found is None else found.interval, metric))
-    return texts
-
-
-def _spread(spread: Spread | None, metric: Accuracy) -> list[str]:
-    if spread is None:
-        return [NONE, NONE, NONE]
-    ends = f"{metric.text(spread.lowest)} to {metric.text(spread.highest)}"
-    middle = [metric.text(spread.mean), metric.text(spread.median)]
-    return [*middle, ends if len(spread.values) > 1 else NONE]
-
-
-def _difference(summary: Summary, row: SummaryRow, metric: Accuracy, full: bool) -> list[str]:
-    found = row.differences.get(metric.key)
+def _estimate(found: Estimate | None, metric: Accuracy, full: bool) -> dict[str, str]:
+    columns = dict.fromkeys(("mean", "median", "range"), NONE)
+    columns |= {"deviation": NONE} if full else {}
+    columns |= {"95 % interval": NONE} if metric.resampled else {}
     if found is None:
-        first = "default" if row.cell.label == summary.record.default else NONE
-        return [first, NONE, *([NONE] * (1 + full) if metric.resampled else [])]
-    texts = [metric.text(found.mean, "+z")]
+        return columns
+    spread = found.spread
+    columns |= {"mean": metric.text(spread.mean), "median": metric.text(spread.median)}
+    if spread.deviation is not None:
+        columns["range"] = f"{metric.text(spread.lowest)} to {metric.text(spread.highest)}"
+        columns |= {"deviation": f"{spread.deviation:.2f}"} if full else {}
+    return columns | ({"95 % interval": _ends(found.interval, metric)} if metric.resampled else {})
+
+
+def _difference(
+    found: Contrast | None, metric: Accuracy, full: bool, default: bool
+) -> dict[str, str]:
+    mean = "default" if default else NONE
+    if found is not None:
+        mean = metric.text(found.mean, "+z")
     if not metric.resampled:
-        return [*texts, _interval(found.interval if found.seeds > 1 else None, metric, "+")]
-    texts += [_interval(found.interval, metric, "+"), NONE if found.p is None else f"{found.p:.3f}"]
-    return [*texts, _interval(found.over_images, metric, "+")] if full else texts
+        ends = None if found is None or found.seeds == 1 else found.interval
+        return {"difference": mean, "its range": _ends(ends, metric, "+")}
+    columns = {
+        "difference": mean,
+        "its interval": _ends(None if found is None else found.interval, metric, "+"),
+        "p": NONE if found is None or found.p is None else f"{found.p:.3f}",
+    }
+    images = None if found is None else found.over_images
+    return columns | ({"over images alone": _ends(images, metric, "+")} if full else {})
 
 
-def _paper_ap(summary: Summary, row: SummaryRow, metric: Accuracy) -> list[str]:
-    if row.paper is None or metric.key not in row.paper.values:
-        return [NONE, NONE]
-    first = "default" if row.cell.label == summary.record.default else NONE
-    relative = row.paper.relative.get(metric.key)
-    shown = metric.paper.text(row.paper.values[metric.key])
-    return [shown, first if relative is None else metric.text(relative, "+z")]
+def _paper_ap(paper: PaperRow | None, metric: Accuracy, default: bool) -> dict[str, str]:
+    if paper is None or metric.key not in paper.values:
+        return {"paper": NONE, "paper difference": NONE}
+    relative = paper.relative.get(metric.key)
+    difference = "default" if default else NONE
+    if relative is not None:
+        difference = metric.text(relative, "+z")
+    return {"paper": metric.paper.text(paper.values[metric.key]), "paper difference": difference}
+
+
+def _cost_row(summary: Summary, row: SummaryRow) -> dict[str, str]:
+    shown = [metric for metric in COSTS if summary.shows(metric)]
+    columns = {"cell": row.cell.label}
+    columns |= {metric.name: _cost(row, metric) for metric in shown}
+    return columns | {
+        f"paper {metric.name}": _paper_cost(row.paper, metric)
+        for metric in shown
+        if _has_paper(summary, metric)
+    }
 
 
 def _cost(row: SummaryRow, metric: CostMetric) -> str:
@@ -298,7 +290,7 @@ def _paper_cost(paper: PaperRow | None, metric: CostMetric) -> str:
     return shown if relative is None else f"{shown} ({relative:.2f}x)"
 
 
-def _interval(interval: Interval | None, metric: Accuracy, sign: str = "") -> str:
+def _ends(interval: Interval | None, metric: Accuracy, sign: str = "") -> str:
     if interval is None:
         return NONE
     return f"[{metric.text(interval.low, sign + 'z')}, {metric.text(interval.high, sign + 'z')}]"

@@ -127,7 +127,7 @@ def _train(folder: Path, run: Run, device: str | None, progress: Progress) -> di
     report = train(unscored(run.recipe), out=target, resume=False, device=device, progress=progress)
     peak_gb = None if memory is None else round(memory.peak() / GB, 4)
     recipe = complete(load_recipe(target / "last" / RECIPE)).recipe
-    counts = count(recipe, _classes(target))
+    parameters, gmacs = count(recipe, _classes(target))
     journal = Journal(target / METRICS).read()
     steps = [event["step_s"] for event in journal if event["event"] == "train"]
     record = _identity(run) | {
@@ -137,8 +137,8 @@ def _train(folder: Path, run: Run, device: str | None, progress: Progress) -> di
         "steps": report.steps,
         "step_s": statistics.median(steps),
         "peak_memory_gb": peak_gb,
-        "parameters": counts.parameters,
-        "gmacs": counts.gmacs,
+        "parameters": parameters,
+        "gmacs": gmacs,
         "device": _hardware(chosen),
         "torch": str(torch.__version__),
         "weights": _provenance(target),
@@ -173,7 +173,7 @@ def _score(
             folder=partial,
         )
     recipe = complete(load_recipe(target / "last" / RECIPE, overrides)).recipe
-    gmacs = count(recipe, _classes(target)).gmacs
+    _, gmacs = count(recipe, _classes(target))
     record["evaluations"][scoring.key] = {
         "settings": dict(scoring.settings),
         "evals": scoring.evals,

@@ -151,7 +151,8 @@ def _run_one(plan: Plan, run: Run, device: str | None, outcome: PlanOutcome) -> 
 
 def _words(plan: Plan, run: Run, device: str | None) -> list[str]:
     chosen = [] if device is None else ["--device", device]
-    return ["ablate", *plan.request.arguments(), *chosen, "--cell", run.hash]
+    request = plan.request
+    return ["ablate", *request.arguments(), "--out", str(request.out), *chosen, "--cell", run.hash]
 
 
 def _spawn(words: Sequence[str], log: Path) -> int:
@@ -198,7 +199,7 @@ def _last_words(log: Path, code: int) -> str:
 def _figures(record: dict[str, Any], run: Run) -> str:
     """The box AP of its evaluations."""
     evaluations = RunRecord.model_validate(record).evaluations
-    scored = [evaluations[one.key].figures[BEST.key] for one in run.scorings]
+    scored = [evaluations[scoring.key].figures[BEST.key] for scoring in run.scorings]
     values = [value for value in scored if value is not None]
     if not values:
         return f"{BEST.name} {BEST.text(None)}"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mimdet_cli.ablation.definition import Claim
-from mimdet_cli.ablation.judge.claims import CellFigures, judge
-from mimdet_cli.ablation.judge.statistics import Resampled, Resampling
+from mimdet_cli.ablation.judge.claims import judge
+from mimdet_cli.ablation.judge.statistics import CellFigures, Resampled, Resampling
 
 RESAMPLING = Resampling(resamples=1000)
 IDS = tuple(range(50))

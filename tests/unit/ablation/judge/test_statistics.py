@@ -1,18 +1,19 @@
 import numpy as np
 import pytest
 
+from mimdet_cli.ablation.judge import statistics
 from mimdet_cli.ablation.judge.statistics import (
+    CellFigures,
     Resampled,
     Resampling,
     Spread,
     contrast,
-    difference,
-    estimate,
     range_contrast,
     shared_seeds,
     why_unpaired,
 )
 from mimdet_cli.evaluation.bootstrap import match
+from mimdet_cli.evaluation.metrics import BEST
 
 RESAMPLING = Resampling(resamples=2000)
 IMAGES = 80
@@ -28,6 +29,15 @@ def of_images(figures: np.ndarray, ids: tuple[int, ...] = IDS) -> Resampled:
 def steady(value: float) -> Resampled:
     """A model that has the same AP on any images."""
     return Resampled(value, np.full(RESAMPLING.resamples, value), IDS)
+
+
+def estimate(cell):
+    return statistics.estimate(CellFigures({BEST.key: cell}), BEST)
+
+
+def difference(cell, default, resampling):
+    terms = [(weight, CellFigures({BEST.key: one})) for weight, one in ((1, cell), (-1, default))]
+    return contrast(terms, BEST, resampling)
 
 
 def noise(seed: int) -> np.ndarray:
@@ -180,7 +190,8 @@ def test_resamples_without_objects_are_left_out():
 
 def test_contrast_weighs_any_number_of_cells():
     cells = [{0: of_images(noise(i))} for i in range(3)]
-    found = contrast([(1, cells[0]), (-2, cells[1]), (1, cells[2])], RESAMPLING)
+    figures = [CellFigures({BEST.key: cell}) for cell in cells]
+    found = contrast(list(zip((1, -2, 1), figures, strict=True)), BEST, RESAMPLING)
     alone = estimate({0: of_images(noise(0) - 2 * noise(1) + noise(2))})
     assert found.mean == pytest.approx(alone.spread.mean)
     assert found.interval.low == pytest.approx(alone.interval.low)

@@ -8,7 +8,13 @@ from ablation_folders import Folder
 
 from mimdet_cli.ablation.definition import Request
 from mimdet_cli.ablation.judge import resampling
-from mimdet_cli.ablation.judge.statistics import Resampled, Resampling, difference, estimate
+from mimdet_cli.ablation.judge.statistics import (
+    CellFigures,
+    Resampled,
+    Resampling,
+    contrast,
+    estimate,
+)
 from mimdet_cli.ablation.report.files import to_json
 from mimdet_cli.ablation.report.summary import summarise
 from mimdet_cli.ablation.report.text import tables
@@ -53,11 +59,12 @@ def resampled(folder, label, seed, kind):
 @pytest.mark.parametrize("kind", ["box_ap", "mask_ap"])
 def test_row_has_the_statistics_of_its_predictions(folder, kind):
     summary = summary_of(folder)
-    a = {seed: resampled(folder, "a", seed, kind) for seed in (0, 1)}
-    b = {0: resampled(folder, "b", 0, kind)}
-    assert row(summary, "a").estimates[kind] == estimate(a)
-    assert row(summary, "b").estimates[kind] == estimate(b)
-    assert row(summary, "b").differences[kind] == difference(b, a, RESAMPLING)
+    metric = METRICS[kind]
+    a = CellFigures({kind: {seed: resampled(folder, "a", seed, kind) for seed in (0, 1)}})
+    b = CellFigures({kind: {0: resampled(folder, "b", 0, kind)}})
+    assert row(summary, "a").estimates[kind] == estimate(a, metric)
+    assert row(summary, "b").estimates[kind] == estimate(b, metric)
+    assert row(summary, "b").differences[kind] == contrast([(1, b), (-1, a)], metric, RESAMPLING)
     assert kind not in row(summary, "a").differences
 
 

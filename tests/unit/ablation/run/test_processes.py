@@ -52,7 +52,7 @@ def test_command_of_a_run_names_everything_that_was_asked_for(planned):
 
 def test_command_as_printed_is_understood(planned, capsys):
     plan = planned("", seeds=1)
-    words = ["ablate", *plan.request.arguments(), "--commands"]
+    words = ["ablate", *plan.request.arguments(), "--out", "out", "--commands"]
     assert main(words) == 0
     assert capsys.readouterr().out.splitlines() == commands(plan, None)
 
