@@ -93,7 +93,7 @@ def test_misspelt_key_names_its_neighbour_and_its_cells(ablate):
     )  # fmt: skip
 
 
-def test_all_mistakes_of_all_cells_are_told_at_once(ablate):
+def test_all_mistakes_of_all_cells_are_reported_together(ablate):
     text = """
         axes: {backbone.train_ratio: [0.5, 1.5]}
         variants: {sometimes: {train.batch: many}}
@@ -146,7 +146,7 @@ def test_shard_and_cell_that_are_none_are_refused(ablate):
     )  # fmt: skip
 
 
-def test_missing_data_are_told_once_before_anything_runs(ablate, tmp_path):
+def test_missing_data_are_reported_once_before_anything_runs(ablate, tmp_path):
     outcome = ablate(TWO, data="nowhere")
     assert (outcome.code, outcome.out) == (3, "")
     assert outcome.err.count("No annotation file of the train split.") == 1

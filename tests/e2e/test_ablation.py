@@ -76,7 +76,7 @@ def wait_for(process, there):
 
 
 def kill(process):
-    """The process and the run that it started, at once and without a chance to tidy up."""
+    """The process and the run that it started, together and without a chance to clean up."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -131,8 +131,8 @@ def test_failing_run_is_named_and_the_others_are_done(folder, shapes):
     }  # fmt: skip
     assert "diverged" in by_label["breaks"]["reason"]
     assert by_label["breaks"]["hash"] in by_label["after it"]["reason"]
-    told = [line for line in err.splitlines() if line.startswith("failed: ")]
-    assert told == [
+    failures = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert failures == [
         f"failed: {label} seed 0: {by_label[label]['reason']}" for label in ("breaks", "after it")
     ]
     assert all(label in out for label in by_label)
@@ -144,7 +144,7 @@ def test_interrupted_ablation_stops_its_run_and_says_130(folder, shapes):
     os.kill(process.pid, signal.SIGINT)
     _, err = finish(process, code=130)
     assert err.splitlines()[-1] == "interrupted"
-    with pytest.raises(ProcessLookupError):  # nobody of its group is left
+    with pytest.raises(ProcessLookupError):  # its process group is gone
         os.killpg(process.pid, 0)
 
 

@@ -5,8 +5,8 @@ models are trained from. They are shown apart.
 
 - `Spread`: mean, median, lowest, highest and standard deviation over seeds, on the images as they
   are. Nothing is resampled.
-- `Estimate.interval`: the images are resampled with replacement, as many as there are, and AP is
-  computed anew for each seed and averaged over the seeds. It says how far the same trained models
+- `Estimate.interval`: the images are resampled with replacement, as many as there are; AP is
+  computed for each seed and averaged over seeds. It says how far the same trained models
   would move on other images; it says nothing about other seeds.
 - `Contrast`, such as the difference of two cells: every cell is scored on the same resampled
   images, so what makes an image easy for all of them cancels. Cells are paired by seed as well: the

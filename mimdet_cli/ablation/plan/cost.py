@@ -32,7 +32,7 @@ from mimdet_cli.recipe.schema import Data, Init, Recipe
 from mimdet_cli.words import counted, lasting
 
 GIGA = 1e9
-POSITIVE = 4  # at most one in so many sampled proposals has a mask to learn
+POSITIVE = 4  # at most one in four sampled proposals has a mask to learn
 COCO = (117_266, 5_000, 80)
 """Images to train on, images to evaluate and classes of COCO, assumed where there are no data."""
 FORWARD_AND_BACKWARD = 3  # the backward pass computes twice what the forward pass does
@@ -63,7 +63,7 @@ class PlanCost:
     pace: float | None
 
     def seconds(self, work: Work) -> float | None:
-        """The time that a run will take; None where it cannot be told."""
+        """The time that a run will take; None if unknown."""
         return None if self.pace is None or work.gmacs is None else work.gmacs * self.pace
 
     def line(self) -> str:

@@ -85,7 +85,7 @@ class Resolver:
                 left_out[training.label] = str(reason)
             except MimdetError as error:
                 if self.start.small:
-                    left_out[training.label] = f"does not fit the small size: {error.what}"
+                    left_out[training.label] = f"does not work at its tiny size: {error.what}"
                 else:
                     mistakes.add(error, training.label)
         mistakes.raise_all()

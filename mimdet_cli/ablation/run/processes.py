@@ -203,5 +203,5 @@ def _figures(record: dict[str, Any], run: Run) -> str:
     values = [value for value in scored if value is not None]
     if not values:
         return f"{BEST.name} {BEST.text(None)}"
-    told = f"{BEST.name} {BEST.text(min(values))}"
-    return told if len(scored) == 1 else f"{told} to {BEST.text(max(values))}"
+    lowest = f"{BEST.name} {BEST.text(min(values))}"
+    return lowest if len(scored) == 1 else f"{lowest} to {BEST.text(max(values))}"

@@ -48,7 +48,7 @@ def test_unknown_name_names_its_neighbour():
     ]
 
 
-def test_misspelt_keys_are_told_all_at_once_with_their_lines(write):
+def test_misspelt_keys_are_reported_together_with_their_lines(write):
     assert refused(write("metrix: [box_ap]\nevaluate: {axis: {}}\n")) == [
         ("'metrix' is not an ablation key.", "mine.yaml, line 3", "did you mean 'metrics'?"),
         ("'evaluate.axis' is not an ablation key.", "mine.yaml, line 4", "did you mean 'axes'?"),

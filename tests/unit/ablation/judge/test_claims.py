@@ -10,7 +10,7 @@ IDS = tuple(range(50))
 
 
 def ap(value: float, noise: float = 0.0, key: int = 0, ids=IDS) -> Resampled:
-    """A model whose AP moves by `noise` from image set to image set, in a way of its own."""
+    """A model whose AP moves by `noise` from one image set to another."""
     moves = np.random.default_rng(key).normal(0, 1, RESAMPLING.resamples)
     return Resampled(value, value + noise * moves, ids)
 
@@ -117,7 +117,7 @@ def test_accuracy_that_is_not_resampled_is_not_judged_from_one_seed():
     assert found.numbers == "mask AP50 is not resampled over images and has one seed of a."
 
 
-def test_numbers_of_an_accuracy_that_is_not_resampled_are_told_with_their_range():
+def test_numbers_of_an_accuracy_that_is_not_resampled_are_reported_with_their_range():
     found = judge(
         claim(HIGHER, "box_ap50"), costs("box_ap50", a=[60.0, 61.0], b=[58, 58]), RESAMPLING
     )
@@ -127,7 +127,7 @@ def test_numbers_of_an_accuracy_that_is_not_resampled_are_told_with_their_range(
     )
 
 
-def test_numbers_of_ap_are_told_in_a_sentence():
+def test_numbers_of_ap_are_reported_in_a_sentence():
     cells = {
         "a": CellFigures(resampled={"box_ap": {0: ap(42.4), 1: ap(42.6)}}),
         "b": CellFigures(resampled={"box_ap": {0: ap(40), 1: ap(40)}}),
@@ -149,7 +149,7 @@ def test_numbers_of_ap_are_told_in_a_sentence():
     )
 
 
-def test_numbers_of_costs_are_told_in_their_unit():
+def test_numbers_of_costs_are_reported_in_their_unit():
     cells = costs("peak_memory_gb", a=[3.0], b=[2.0], c=[1.5])
     assert judge(claim(FALLS, "peak_memory_gb"), cells, RESAMPLING).numbers == (
         "peak memory a: 3.00 GB; b: 2.00 GB; c: 1.50 GB. "

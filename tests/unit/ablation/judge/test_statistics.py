@@ -120,11 +120,11 @@ def test_p_value_is_small_as_often_as_it_says_where_there_is_no_difference():
     resampling = Resampling(resamples=400)
     counts = resampling.counts(IMAGES)
 
-    def drawn() -> dict[int, Resampled]:
+    def sampled() -> dict[int, Resampled]:
         figures = rng.normal(50, 10, IMAGES)
         return {0: Resampled(figures.mean(), counts @ figures / IMAGES, IDS)}
 
-    found = [difference(drawn(), drawn(), resampling).p for _ in range(600)]
+    found = [difference(sampled(), sampled(), resampling).p for _ in range(600)]
     # the standard error of the share is 0.009; a percentile interval of 80 images is a little short
     assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.03)
 
@@ -136,7 +136,7 @@ def test_seeds_that_disagree_widen_the_interval_of_a_difference_by_students_t():
     assert (found.covers, found.seeds, found.mean) == ("images and seeds", 4, 3.0)
     assert (found.over_images.low, found.over_images.high) == (3, 3)
     reach = 3.182 * np.std([1, 2, 3, 6], ddof=1) / 2  # t of 3 degrees of freedom, 97.5 %
-    # quantiles of 400,000 draws
+    # quantiles of 400,000 replicates
     assert found.interval.low == pytest.approx(3 - reach, abs=0.02 * reach)
     assert found.interval.high == pytest.approx(3 + reach, abs=0.02 * reach)
 
@@ -155,9 +155,9 @@ def test_few_seeds_are_found_different_as_rarely_as_the_p_value_says(seeds):
 
 
 def test_spread_that_two_cells_of_a_seed_share_cancels():
-    luck = [0.0, 5.0, 9.0]
-    default = {seed: steady(30 + by) for seed, by in enumerate(luck)}
-    cell = {seed: steady(31 + by) for seed, by in enumerate(luck)}
+    shifts = [0.0, 5.0, 9.0]
+    default = {seed: steady(30 + by) for seed, by in enumerate(shifts)}
+    cell = {seed: steady(31 + by) for seed, by in enumerate(shifts)}
     found = difference(cell, default, RESAMPLING)
     assert (found.interval.low, found.interval.high) == pytest.approx((1, 1))
 
@@ -180,9 +180,9 @@ def test_cells_without_a_shared_seed_or_of_other_images_are_not_paired():
 
 
 def test_resamples_without_objects_are_left_out():
-    draws = np.array([np.nan, 1.0, 2.0, 3.0])
-    cell = {0: Resampled(2.0, draws, IDS)}
-    found = difference(cell, {0: Resampled(0.0, draws * 0, IDS)}, RESAMPLING)
+    replicates = np.array([np.nan, 1.0, 2.0, 3.0])
+    cell = {0: Resampled(2.0, replicates, IDS)}
+    found = difference(cell, {0: Resampled(0.0, replicates * 0, IDS)}, RESAMPLING)
     assert (found.mean, found.p) == (2, 2 * 1 / 4)
     assert 1 <= found.interval.low <= found.interval.high <= 3
     assert estimate(cell).interval == found.interval

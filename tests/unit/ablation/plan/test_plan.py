@@ -137,7 +137,7 @@ def refused(planned, text, **changes):
     return [(one.what, one.where, one.fix) for one in caught.value.each()]
 
 
-def test_mistake_of_several_cells_is_told_once_with_their_names(planned):
+def test_mistake_of_several_cells_is_reported_once_with_their_names(planned):
     text = "axes: {backbone.trian_ratio: [0.5, 1, 0.25]}\n"
     assert refused(planned, text) == [
         (
@@ -148,7 +148,7 @@ def test_mistake_of_several_cells_is_told_once_with_their_names(planned):
     ]
 
 
-def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
+def test_value_that_no_cell_accepts_is_reported_with_what_is_allowed(planned):
     assert refused(planned, "axes: {backbone.train_ratio: [0.5, 1.5]}\n") == [
         (
             "'backbone.train_ratio' cannot be 1.5.",

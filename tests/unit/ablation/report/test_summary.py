@@ -1,4 +1,4 @@
-"""The folder of an ablation as rows: whatever is there, and nothing of the paper's in ours."""
+"""The folder of an ablation as rows: finished or not, with the paper's figures kept apart."""
 
 import json
 import shutil
@@ -263,36 +263,36 @@ def test_evaluation_without_its_ap_is_named(folder):
     record = json.loads(path.read_text())
     del record["evaluations"]["plain"]["ap"]
     path.write_text(json.dumps(record))
-    with pytest.raises(DataError, match="an evaluation without its AP") as told:
+    with pytest.raises(DataError, match="an evaluation without its AP") as caught:
         summary_of(folder)
-    assert told.value.where == str(path)
+    assert caught.value.where == str(path)
 
 
 def test_every_damaged_file_is_named_at_once(folder):
     for name in ("a-0", "b-0"):
         (folder.out / "runs" / name / "cell.json").write_text('{"status": "done", "train_')
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         summary_of(folder)
-    assert [one.where for one in told.value.each()] == [
+    assert [one.where for one in caught.value.each()] == [
         str(folder.out / "runs" / name / "cell.json") for name in ("a-0", "b-0")
     ]
-    assert all("damaged" in one.what for one in told.value.each())
+    assert all("damaged" in one.what for one in caught.value.each())
 
 
 def test_wrong_value_in_a_record_is_named(folder):
     folder.train("a", 0, train_s="long")
-    with pytest.raises(DataError, match="train_s") as told:
+    with pytest.raises(DataError, match="train_s") as caught:
         summary_of(folder)
-    assert told.value.where.endswith("a-0/cell.json")
+    assert caught.value.where.endswith("a-0/cell.json")
 
 
 def test_predictions_that_are_cut_short_or_gone_are_named(folder):
     paths = [folder.out / f"runs/{run}/evals/plain/predictions.json" for run in ("a-0", "a-1")]
     paths[0].write_text(paths[0].read_text()[:200])
     paths[1].unlink()
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         summary_of(folder)
-    first, second = told.value.each()
+    first, second = caught.value.each()
     assert first.where.startswith(f"{paths[0]}, line")
     assert (second.what, second.where) == ("There is no such file.", str(paths[1]))
 
@@ -314,7 +314,7 @@ def test_data_may_have_moved(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         ({"base": "nuclei_tiny"}, "recipes/demo.yaml, not recipes/nuclei_tiny.yaml"),
         ({"seeds": 3}, "from the seeds 0, 1, not 0, 1, 2"),
@@ -322,8 +322,8 @@ def test_data_may_have_moved(folder, tmp_path):
         ({"added": ("timm_fpn",)}, r"with --add \(none\), not timm_fpn"),
     ],
 )
-def test_report_of_something_else_than_the_folder_holds_is_refused(folder, asked, told):
-    with pytest.raises(RecipeError, match=told):
+def test_report_of_something_else_than_the_folder_holds_is_refused(folder, asked, message):
+    with pytest.raises(RecipeError, match=message):
         summary_of(folder, **asked)
 
 
@@ -332,6 +332,6 @@ def test_same_request_as_recorded_is_accepted(folder):
 
 
 def test_ablation_that_the_folder_does_not_hold_is_refused_with_those_that_it_does(folder):
-    with pytest.raises(RecipeError) as told:
+    with pytest.raises(RecipeError) as caught:
         summarise(Request("other", out=folder.out), Console(), RESAMPLING)
-    assert told.value.fix == "it holds made."
+    assert caught.value.fix == "it holds made."

@@ -62,12 +62,12 @@ def test_recalls_are_reported_where_an_ablation_asks_for_them(fine, summary_of):
     assert "| cell" in markdown(summary_of(fine)).split("**Box AR1**")[1]
 
 
-def test_legend_speaks_of_intervals_only_where_there_are_some(fine, summary_of):
+def test_legend_mentions_intervals_only_if_there_are_some(fine, summary_of):
     fine.record["ablation"]["metrics"] = ["box_ap75"]
     fine.write()
-    told = "\n".join(text(summary_of(fine)))
-    assert "interval" not in told
-    assert "Differences are to the default cell, a." in told
+    found = "\n".join(text(summary_of(fine)))
+    assert "interval" not in found
+    assert "Differences are to the default cell, a." in found
 
 
 EXPECTED = """\
