@@ -18,7 +18,7 @@ from typing import Any
 
 from mimdet_cli import plugins
 from mimdet_cli.errors import MimdetError, PluginError, RecipeError
-from mimdet_cli.plugins import Claim
+from mimdet_cli.plugins import NameClaim
 from mimdet_cli.recipe.reading import Origin
 
 TIMEOUT_S = 60.0
@@ -65,7 +65,7 @@ class Answer:
         """The place of what is wrong, where there is one."""
         return "".join(error.where for error in self.errors[:1])
 
-    def checked(self, claim: Claim) -> "Answer":
+    def checked(self, claim: NameClaim) -> "Answer":
         """This answer; raises what is wrong with the backbone of `claim` or with the values."""
         if self.ended:
             raise plugins.not_loaded(claim, self.ended, f"{claim.value} of {claim.provider}")

@@ -30,12 +30,12 @@ OURS = "mimdet"
 LONGEST_REASON = 300
 PATIENCE_S = 10.0
 
-_imported: dict[str, "Claim"] = {}
+_imported: dict[str, "NameClaim"] = {}
 """Third parties' claims by the top-level module that loading them imported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class NameClaim:
     """One name that an installed distribution declares, and `module:Class` behind it."""
 
     name: str
@@ -98,15 +98,15 @@ def only_ours(wanted: bool) -> Iterator[None]:
             os.environ[SWITCH] = before
 
 
-def claims(group: str = GROUP) -> list[Claim]:
+def claims(group: str = GROUP) -> list[NameClaim]:
     """Every declared backbone, ours first; a distribution that lies on the path twice counts once.
 
     Of such copies the first on the path is asked, which is the one that `import` takes.
     """
-    found: dict[str, Claim] = {}
+    found: dict[str, NameClaim] = {}
     for entry in entry_points(group=group):
         if entry.dist is not None:
-            claim = Claim(entry.name, entry.dist.name, entry.dist.version, entry.value)
+            claim = NameClaim(entry.name, entry.dist.name, entry.dist.version, entry.value)
             found.setdefault(claim.full, claim)
     return sorted(found.values(), key=lambda claim: (not claim.ours, claim.full))
 
@@ -116,23 +116,23 @@ def names() -> list[str]:
     return sorted({claim.name for claim in claims() if claim.allowed})
 
 
-def rivals(claim: Claim) -> list[Claim]:
+def rivals(claim: NameClaim) -> list[NameClaim]:
     """Usable claims of other distributions to the same name."""
     same = [other for other in claims() if other.name == claim.name and other.allowed]
     return [other for other in same if other.full != claim.full]
 
 
-def written(claim: Claim) -> str:
+def written(claim: NameClaim) -> str:
     """What a recipe's `backbone.name` has to say for this claim."""
     return claim.name if claim.ours or not rivals(claim) else claim.full
 
 
-def hidden(claim: Claim) -> str:
+def hidden(claim: NameClaim) -> str:
     """What to know of a third party's claim to one of our names."""
     return f"'{claim.name}' is mimdet's own backbone; that of {claim.provider} is {claim.full}."
 
 
-def find(name: str) -> Claim:
+def find(name: str) -> NameClaim:
     """The claim that `name`, or `distribution:name`, means; nothing is imported."""
     distribution, _, short = name.rpartition(":")
     everyone = claims()
@@ -153,7 +153,7 @@ def find(name: str) -> Claim:
     return usable[0]
 
 
-def chosen(name: str) -> Claim:
+def chosen(name: str) -> NameClaim:
     """The claim that `name` means; those of others to a name of ours are warned of."""
     claim = find(name)
     if claim.ours and ":" not in name:
@@ -167,12 +167,12 @@ def load(name: str) -> Any:
     return load_claim(chosen(name))
 
 
-def options_claim(claim: Claim) -> Claim | None:
+def options_claim(claim: NameClaim) -> NameClaim | None:
     """What the distribution of `claim` declares as that backbone's options, if it does."""
     return next((one for one in claims(OPTIONS_GROUP) if one.full == claim.full), None)
 
 
-def load_claim(claim: Claim) -> Any:
+def load_claim(claim: NameClaim) -> Any:
     """The object behind a claim; this imports its package. A slow import is told of."""
     if not claim.ours:
         _imported[claim.module.partition(".")[0]] = claim
@@ -187,7 +187,7 @@ def load_claim(claim: Claim) -> Any:
 
 
 @contextmanager
-def patience(claim: Claim) -> Iterator[None]:
+def patience(claim: NameClaim) -> Iterator[None]:
     """Say that a third party's package is still being imported, if it takes long."""
     told = f"still importing {claim.module} of {claim.provider}, after {PATIENCE_S:.0f} s"
     timer = Timer(PATIENCE_S, lambda: Console().say(told))
@@ -200,7 +200,7 @@ def patience(claim: Claim) -> Iterator[None]:
         timer.cancel()
 
 
-def not_loaded(claim: Claim, why: str, where: str) -> PluginError:
+def not_loaded(claim: NameClaim, why: str, where: str) -> PluginError:
     """A claimed backbone that cannot be had."""
     return PluginError(
         f"the backbone '{claim.name}' cannot be loaded: {why}",
@@ -247,7 +247,7 @@ def recorded(name: str, kept: Mapping[str, str], where: str) -> str:
     `kept` is what `record` said then, read from the file `where`. A name that chooses another
     distribution is left alone.
     """
-    made_by = Claim(kept["name"], kept["distribution"], kept["version"], "")
+    made_by = NameClaim(kept["name"], kept["distribution"], kept["version"], "")
     if name not in (made_by.name, made_by.full):
         return name
     if made_by.full not in [claim.full for claim in claims()]:
@@ -270,7 +270,7 @@ def _modules(trace: TracebackType | None) -> list[str]:
     return [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(trace)]
 
 
-def _place(error: BaseException, claim: Claim) -> str:
+def _place(error: BaseException, claim: NameClaim) -> str:
     """The last line of the claimed package that the error passed; else what it declares."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno},"
@@ -280,7 +280,7 @@ def _place(error: BaseException, claim: Claim) -> str:
     return own[-1] if own else claim.value
 
 
-def _unknown(distribution: str, short: str, everyone: list[Claim]) -> PluginError:
+def _unknown(distribution: str, short: str, everyone: list[NameClaim]) -> PluginError:
     if distribution:
         theirs = [c.name for c in everyone if c.full.startswith(f"{canonical(distribution)}:")]
         return PluginError(
@@ -299,7 +299,7 @@ def _unknown(distribution: str, short: str, everyone: list[Claim]) -> PluginErro
     return PluginError(f"there is no backbone called '{short}'.", where="backbone.name", fix=fix)
 
 
-def _switched_off(name: str, found: list[Claim]) -> PluginError:
+def _switched_off(name: str, found: list[NameClaim]) -> PluginError:
     return PluginError(
         f"the backbone '{name}' is switched off; it comes from "
         f"{' and '.join(claim.provider for claim in found)}.",

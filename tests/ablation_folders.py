@@ -1,6 +1,6 @@
-"""Folders as `mimdet ablate` leaves them, made without training anything.
+"""Folders as `mimdet ablate` leaves them, made without any training.
 
-Predictions are the objects themselves, moved by some pixels: so many that AP comes out as wished.
+Predictions are the objects themselves, moved by a few pixels to get the AP that is wanted.
 """
 
 import json
@@ -41,7 +41,7 @@ class Folder:
         return self.out / "photos" / "annotations" / "instances_val.json"
 
     def plan(self, labels: Sequence[str], seeds: Sequence[int] = (0,)) -> None:
-        """Record rows `TRAINING` or `TRAINING, EVALUATION`, and draw the data."""
+        """Record rows `TRAINING` or `TRAINING, EVALUATION`, and generate the data."""
         for label in labels:
             training, _, evaluation = label.partition(", ")
             self.keys[label] = evaluation.replace("=", "") or "plain"
@@ -140,16 +140,16 @@ def _truth() -> Mapping[str, Any]:
 
 
 def _found(moved: float, key: str) -> list[dict[str, Any]]:
-    draw = random.Random(key)
+    rng = random.Random(key)
     entries = []
-    for one in _truth()["annotations"]:
-        x, y, w, h = one["bbox"]
-        box = (x + draw.uniform(-moved, moved), y + draw.uniform(-moved, moved), w, h)
+    for annotation in _truth()["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        box = (x + rng.uniform(-moved, moved), y + rng.uniform(-moved, moved), w, h)
         entries.append(
             {
-                "image_id": one["image_id"],
-                "category_id": one["category_id"],
-                "score": round(draw.uniform(0.3, 1), 3),
+                "image_id": annotation["image_id"],
+                "category_id": annotation["category_id"],
+                "score": round(rng.uniform(0.3, 1), 3),
                 "bbox": list(box),
                 "segmentation": to_rle([_corners(box)], SIDE, SIDE),
             }

@@ -1,147 +1,246 @@
-"""The folder of an ablation, which several processes may fill at once.
+"""The folder of an ablation: what is where in it, and its records, read and checked.
 
-ablations/NAME.json   what was asked for and the rows of the table, by the names of their runs
+ablations/NAME.json   the plan: what was asked for and the rows of the table, with their runs
 runs/HASH/            one run: cell.json (its figures), run/ (as `mimdet train` makes it),
                       evals/KEY/ (predictions and results of each evaluation), log.txt, lock
 reports/NAME.*        the report as Markdown, CSV, JSON and a plot
-data/                 the embedded data set, where the ablation is given no other
+data/                 the embedded data set, if the ablation uses it
+
+Several processes may fill one folder at the same time (`run.claiming`). A report reads the plan
+from here alone: it needs neither the ablation's file nor its recipes, which may have changed since.
 """
 
-import fcntl
 import json
-import os
-import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from mimdet_cli.ablation.layout import CELL, RECORDS, RUNS, read_record, run_folder
-from mimdet_cli.ablation.plan import Plan, Run
-from mimdet_cli.engine.checkpoint import is_whole
-from mimdet_cli.errors import BusyError, RecipeError, ResourceError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from mimdet_cli.ablation.definition import Ablation, Request
+from mimdet_cli.errors import DataError, MimdetError, RecipeError
+from mimdet_cli.evaluation.metrics import ACCURACIES, COSTS
 from mimdet_cli.files import write_text
+from mimdet_cli.recipe.catalog import find_recipe, shown
 
-LOCK = "lock"
+RUNS = "runs"
+REPORTS = "reports"
+EVALUATIONS = "evals"
+CELL = "cell.json"
+LAST = Path("run") / "last"
+
+Figures = dict[str, float | int | None]
+"""Figures by metric key."""
+AnyRecord = TypeVar("AnyRecord", bound="Record")
+
+
+class Record(BaseModel):
+    """A JSON file of the folder; keys that a later version adds are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CellRecord(Record):
+    """A row of the table; `runs` are hashes by seed, `key` names the evaluation in each."""
+
+    label: str
+    training: str
+    evaluation: str
+    key: str
+    settings: dict[str, Any]
+    evals: int
+    runs: dict[int, str]
+
+
+class AblationRecord(Record):
+    """The latest plan: what was asked for, and the rows of its table."""
+
+    name: str
+    ablation: Ablation
+    base: str
+    own_base: str
+    small: bool
+    overrides: list[str]
+    data: str | None
+    added: list[str]
+    left_out: dict[str, str]
+    cells: list[CellRecord]
+
+    @property
+    def default(self) -> str:
+        """The cell to compare the others with."""
+        return self.ablation.default or self.cells[0].label
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of every cell."""
+        return tuple(self.cells[0].runs)
+
+
+class Evaluated(Record):
+    """The figures of one evaluation; a metric that was not recorded has no key."""
+
+    figures: Figures
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """Accuracies are in `ap`, costs beside it."""
+        if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
+            raise ValueError("an evaluation without its AP")
+        ap = _by_key(values["ap"])
+        costs = {metric.key: values.get(metric.key) for metric in COSTS if metric.per_evaluation}
+        return {
+            "figures": {metric.key: ap[metric.key] for metric in ACCURACIES if metric.key in ap}
+            | costs
+        }
+
+
+class RunRecord(Record):
+    """The figures of a run so far; none before it is trained."""
+
+    status: Literal["trained", "done", "failed", "to do"] = "to do"
+    reason: str | None = None
+    parent: str | None = None
+    costs: Figures = {}
+    device: str | None = None
+    evaluations: dict[str, Evaluated] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, values: Any) -> Any:
+        """The file holds each cost under its own key."""
+        if not isinstance(values, dict):
+            return values
+        return {**values, "costs": {metric.key: values.get(metric.key) for metric in COSTS}}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training is finished."""
+        return self.costs.get("train_s") is not None
+
+
+def plan_file(out: Path, name: str) -> Path:
+    """Where the plan of an ablation is recorded."""
+    return out / "ablations" / f"{name}.json"
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """The folder of the run with hash `name`."""
+    return out / RUNS / name
+
+
+def is_scored(folder: Path, evaluations: Container[str], key: str) -> bool:
+    """Whether the run in `folder`, which records `evaluations`, has the results of one."""
+    return key in evaluations and (folder / EVALUATIONS / key).is_dir()
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON file of the folder; empty if it does not exist."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise _damaged(path, f"{error}") from error
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that appears whole, whoever else writes it at the same time."""
+    """Write a JSON file in one step, so that other processes never see half of it."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
-def is_done(out: Path, run: Run) -> bool:
-    """Whether a run is trained and every evaluation of it is there."""
-    folder = run_folder(out, run.hash)
-    record = read_record(folder / CELL)
-    return is_trained(folder, record) and all(
-        is_scored(folder, record, scoring.key) for scoring in run.scorings
-    )
-
-
-def is_trained(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the run was trained to its end."""
-    return record.get("train_s") is not None and is_whole(folder / "run" / "last")
-
-
-def is_scored(folder: Path, record: Mapping[str, Any], key: str) -> bool:
-    """Whether an evaluation of the run is there."""
-    return key in record.get("evaluations", {}) and (folder / "evals" / key).is_dir()
-
-
-def enter(plan: Plan) -> None:
-    """Make the folder and record the plan, unless the folder is another base's or other data's."""
-    out, name = plan.request.out, plan.source.name
-    path = out / RECORDS / f"{name}.json"
-    new = _record_of(plan)
-    refuse_others(path, new)
-    try:
-        for folder in (path.parent, out / RUNS):
-            folder.mkdir(parents=True, exist_ok=True)
-        if read_record(path) != new:
-            write_record(path, new)
-    except OSError as error:
-        raise ResourceError(
-            f"the folder of the ablation cannot be written: {error.strerror}.",
+def read_plan(out: Path, name: str) -> AblationRecord:
+    """The recorded plan of an ablation in the folder `out`."""
+    path = plan_file(out, name)
+    values = read_record(path)
+    if not values:
+        there = sorted(file.stem for file in path.parent.glob("*.json"))
+        raise RecipeError(
+            f"the folder holds no ablation '{name}'.",
             where=str(out),
-            fix="give another folder with --out.",
-        ) from error
+            fix=f"it holds {', '.join(there)}."
+            if there
+            else "give the folder of its runs with --out, or run it first (omit --report).",
+        )
+    return _checked(AblationRecord, values, path)
 
 
-def refuse_others(path: Path, new: Mapping[str, Any]) -> None:
-    """One table compares runs of one base, one data set and the same `--set`."""
-    old = read_record(path)
+def read_runs(out: Path, record: AblationRecord) -> dict[str, RunRecord]:
+    """All runs of the table and the runs they start from, by hash; damaged ones in one error."""
+    found: dict[str, RunRecord] = {}
+    errors: list[MimdetError] = []
+    left = [name for cell in record.cells for name in cell.runs.values()]
+    while left:
+        name = left.pop(0)
+        if name in found:
+            continue
+        path = run_folder(out, name) / CELL
+        found[name] = RunRecord()
+        try:
+            found[name] = _checked(RunRecord, read_record(path), path)
+        except MimdetError as error:
+            errors.append(error)
+        left += [found[name].parent or name]
+    if errors:
+        raise MimdetError.joined(errors)
+    return found
+
+
+def refuse_another(record: AblationRecord, request: Request) -> None:
+    """A report is of what the folder holds: options that ask for something else are errors."""
+    asked: list[tuple[str, object, object]] = []
+    if request.base is not None:
+        asked.append(("from the base", record.base, shown(find_recipe(request.base))))
+    if request.overrides:
+        asked.append(("with --set", _listed(record.overrides), _listed(request.overrides)))
+    if request.seeds is not None:
+        seeds = tuple(range(request.seeds))
+        asked.append(("from the seeds", _listed(record.seeds), _listed(seeds)))
+    if request.added:
+        asked.append(("with --add", _listed(record.added), _listed(request.added)))
     errors = [
         RecipeError(
-            f"the folder holds this ablation {_with(what, old[key])}, not {_with(what, new[key])}: "
-            "one table does not mix them.",
-            where=str(path),
-            fix="give another --out, or ask for the same as before.",
+            f"the folder holds this ablation {how} {held}, not {wanted}.",
+            where=str(plan_file(request.out, record.name)),
+            fix="omit that option to report what the folder holds, or give another folder "
+            "with --out.",
         )
-        for key, what in (("base", "from"), ("data", "on data"), ("overrides", "with"))
-        if old and old[key] != new[key]
+        for how, held, wanted in asked
+        if held != wanted
     ]
     if errors:
         raise RecipeError.joined(errors)
 
 
-@contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when its process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            file.seek(0)
-            raise BusyError(
-                f"{file.read().strip() or 'another process'} is at work on it.",
-                where=str(path.parent),
-                fix="run the command again when that one has ended.",
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
-        yield
-
-
-def holder(path: Path) -> str | None:
-    """What is said of who holds the lock file at `path`, if anybody does."""
-    try:
-        with locked(path):
-            return None
-    except BusyError as error:
-        return error.what
-
-
-def _record_of(plan: Plan) -> dict[str, Any]:
-    request = plan.request
+def _by_key(ap: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An AP report by metric key; `{"box": {"AP50": ...}, "mask": null}` is an older form."""
+    if "box" not in ap:
+        return ap
+    rows = {task: row for task, row in ap.items() if task in ("box", "mask") and row is not None}
     return {
-        "name": plan.source.name,
-        "ablation": plan.source.ablation.model_dump(mode="json"),
-        "base": plan.base,
-        "own_base": plan.own_base,
-        "small": plan.small,
-        "overrides": list(request.overrides),
-        "data": plan.data,
-        "added": list(request.added),
-        "left_out": dict(plan.left_out),
-        "cells": [
-            {
-                "label": cell.label,
-                "training": cell.training,
-                "evaluation": cell.evaluation,
-                "key": cell.scoring.key,
-                "settings": dict(cell.scoring.settings),
-                "evals": cell.scoring.evals,
-                "runs": {str(seed): name for seed, name in cell.runs.items()},
-            }
-            for cell in plan.cells
-        ],
+        metric.key: rows[metric.task][metric.label]
+        for metric in ACCURACIES
+        if metric.label in rows.get(metric.task, {})
     }
 
 
-def _with(what: str, value: object) -> str:
-    if isinstance(value, list):
-        return " ".join(f"--set {text}" for text in value) or "without --set"
-    return f"{what} {value}"
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values)) or "(none)"
+
+
+def _checked(kind: type[AnyRecord], values: Mapping[str, Any], path: Path) -> AnyRecord:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise _damaged(path, f"{place}: {first['msg']}") from error
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        f"the record is damaged: {why}.",
+        where=str(path),
+        fix="delete it and run the ablation again, which repeats the work it recorded.",
+    )

@@ -1,4 +1,4 @@
-"""`mimdet ablate`: every training and evaluation of a table, and what is left of them."""
+"""`mimdet ablate`: plan, run and report the trainings and evaluations of a table."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from mimdet_cli.console import Console
 from mimdet_cli.errors import RecipeError
 
 if TYPE_CHECKING:
-    from mimdet_cli.ablation.request import Request
+    from mimdet_cli.ablation.definition import Request
 
 LIST = "ls"
 
@@ -34,10 +34,10 @@ EPILOG = examples(
 
 
 def complete_ablation(incomplete: str) -> list[str]:
-    """Shipped names that begin with what is typed."""
-    from mimdet_cli.ablation.read import shipped_names
+    """Shipped ablations whose names begin with what is typed."""
+    from mimdet_cli.ablation.definition import shipped_ablations
 
-    return [name for name in (LIST, *shipped_names()) if name.startswith(incomplete)]
+    return [name for name in (LIST, *shipped_ablations()) if name.startswith(incomplete)]
 
 
 def ablate(
@@ -45,7 +45,7 @@ def ablate(
         str,
         typer.Argument(
             metavar="NAME|FILE.yaml|ls",
-            help="A shipped ablation or a file of your own; `ls` lists the shipped ones.",
+            help="A shipped ablation or your own file; `ls` lists the shipped ones.",
             autocompletion=complete_ablation,
         ),
     ],
@@ -61,44 +61,50 @@ def ablate(
     data: DataOption = None,
     seeds: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Seeds 0 to N-1 in place of the ablation's."),
+        typer.Option(metavar="N", min=1, help="Use seeds 0 to N-1 instead of the ablation's."),
     ] = None,
     overrides: SetOption = None,
     add: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A registered backbone or a recipe as one training more; may be repeated.",
+            help="Train another registered backbone or recipe too; may be repeated.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of all runs, continued if it is there; runs/ablations/NAME if absent.",
+            help="Folder of all runs, continued if it exists; default: runs/ablations/NAME.",
         ),
     ] = None,
     device: DeviceOption = None,
     shard: Annotated[
         str,
-        typer.Option(metavar="I/N", help="Run every N-th run, from the I-th, on this machine."),
+        typer.Option(
+            metavar="I/N", help="Run only every N-th run, starting at the I-th, on this machine."
+        ),
     ] = "1/1",
     plan: Annotated[
-        bool, typer.Option("--plan", help="Check everything and show what there is to do.")
+        bool,
+        typer.Option("--plan", help="Run nothing; check everything and show what is left to do."),
     ] = False,
     commands: Annotated[
-        bool, typer.Option("--commands", help="Print a command for each run, for a scheduler.")
+        bool,
+        typer.Option("--commands", help="Run nothing; print one command per run, for a scheduler."),
     ] = False,
     cell: Annotated[
         str | None,
-        typer.Option(metavar="HASH", help="Do one run in this process, as --commands prints it."),
+        typer.Option(
+            metavar="HASH", help="Do one run in this process; --commands prints the hashes."
+        ),
     ] = None,
     report: Annotated[
         bool,
         typer.Option(
             "--report",
-            help="Run nothing; show what the folder holds, half way too, and write it to "
-            "DIR/reports as Markdown, CSV, JSON and a plot.",
+            help="Run nothing; show the results so far and write them to DIR/reports as Markdown, "
+            "CSV, JSON and a plot.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -113,7 +119,7 @@ def ablate(
     of_runs = {"--device": device, "--shard": shard != "1/1"} if report else {}
     _refuse_together([option for option, value in {**modes, **of_runs}.items() if value])
 
-    from mimdet_cli.ablation.request import Request
+    from mimdet_cli.ablation.definition import Request
 
     folder = out or Path("runs") / "ablations" / Path(name).stem
     request = Request(name, base, data, seeds, tuple(overrides or ()), tuple(add or ()), folder)
@@ -121,62 +127,57 @@ def ablate(
         _report(request, console, as_json=as_json)
         return
 
-    from mimdet_cli.ablation.plan import make_plan
+    from mimdet_cli.ablation.plan import show
+    from mimdet_cli.ablation.plan.cost import cost_of
+    from mimdet_cli.ablation.plan.plan import make_plan
+    from mimdet_cli.ablation.run import processes
+    from mimdet_cli.ablation.run.cell import run_cell
 
     made = make_plan(request)
-
-    from mimdet_cli.ablation import run as running
-    from mimdet_cli.ablation import show
-    from mimdet_cli.ablation.cell import run_cell
-    from mimdet_cli.ablation.cost import predict
-
     if plan:
-        cost = predict(made, device)
+        cost = cost_of(made)
         console.result(show.plan_json(made, cost) if as_json else show.plan_lines(made, cost))
     elif commands:
-        console.result(running.commands(made, device))
+        console.result(processes.commands(made, device))
     elif cell is not None:
         run_cell(made, made.run(cell), device=device, progress=console)
     else:
-        part = running.parse_shard(shard)
-        outcome = running.run_plan(made, shard=part, device=device, progress=console)
+        part = processes.parse_shard(shard)
+        outcome = processes.run_plan(made, shard=part, device=device, progress=console)
         _report(request, console, as_json=as_json)
-        for line in show.outcome_lines(made, outcome):
+        for line in outcome.lines(made):
             console.say(line)
         if outcome.failed:
             raise typer.Exit(1)
 
 
 def _report(request: "Request", console: Console, *, as_json: bool) -> None:
-    from mimdet_cli.ablation.report import command, text, write
-    from mimdet_cli.ablation.summary import summarise
+    from mimdet_cli.ablation.report.files import to_json, write
+    from mimdet_cli.ablation.report.summary import summarise
+    from mimdet_cli.ablation.report.text import text
 
     summary = summarise(request, console)
     console.say(f"report: {', '.join(str(path) for path in write(summary, request.out))}")
-    if as_json:
-        from mimdet_cli.ablation.formats import to_json
-
-        console.result(to_json(summary, command(summary)))
-    else:
-        console.result(text(summary))
+    console.result(to_json(summary) if as_json else text(summary))
 
 
 def _refuse_together(options: Sequence[str]) -> None:
     if len(options) > 1:
         raise RecipeError(
-            f"{' and '.join(options)} are asked for at once.", fix="leave all but one of them out."
+            f"{' and '.join(options)} cannot be combined.", fix="omit all but one of them."
         )
 
 
 def _list(console: Console, *, as_json: bool) -> None:
-    from mimdet_cli.ablation.read import read, shipped_names
+    from mimdet_cli.ablation.definition import read_definition, shipped_ablations
 
-    found = [(name, read(name).ablation) for name in shipped_names()]
+    found = {name: read_definition(name).ablation for name in shipped_ablations()}
     if as_json:
         records = [
-            {"name": name, "question": one.question, "source": one.source} for name, one in found
+            {"name": name, "question": ablation.question, "source": ablation.source}
+            for name, ablation in found.items()
         ]
         console.result(json.dumps(records, indent=2, ensure_ascii=False))
         return
-    rows = [(name, one.question, one.source) for name, one in found]
+    rows = [(name, ablation.question, ablation.source) for name, ablation in found.items()]
     console.table(("ablation", "question", "source"), rows)

@@ -11,7 +11,7 @@ from mimdet_cli import backbone_options, plugins
 from mimdet_cli.commands.options import MARKUP, JsonOption, examples
 from mimdet_cli.console import Console
 from mimdet_cli.isolation import TIMEOUT_S, Question
-from mimdet_cli.plugins import Claim
+from mimdet_cli.plugins import NameClaim
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -131,7 +131,7 @@ def check(
         raise error
 
 
-def _row(claim: Claim, timeout_s: float | None) -> Row:
+def _row(claim: NameClaim, timeout_s: float | None) -> Row:
     """The row of `claim`, which is loaded where there is a time for it."""
     told = (
         claim.name, plugins.written(claim), claim.distribution, claim.version, claim.value
@@ -152,7 +152,7 @@ def _state(row: Row) -> str:
     return f"broken: {row.reason}" + (f" ({row.where})" if row.where else "")
 
 
-def _warnings(found: list[Claim]) -> list[str]:
+def _warnings(found: list[NameClaim]) -> list[str]:
     """Names that more than one distribution claims, and allowed ones that bring nothing."""
     told = []
     for name in dict.fromkeys(claim.name for claim in found):

@@ -1,7 +1,7 @@
 """The figures that are reported: one record each, in one table that everything else iterates.
 
 A metric of `COCOeval` is one more entry below. One that something else computes is an entry, its
-evaluator, and the call of it: `coco_ap` for accuracies, `ablation.cell` for costs.
+evaluator, and the call of it: `coco_ap` for accuracies, `ablation.run.cell` for costs.
 
 Accuracies are in points of 100, None where undefined. In a record of them (`eval --json`,
 `results.json`, a cell's `ap`) a task that was not scored has no keys at all. The table is in the

@@ -21,7 +21,7 @@ def test_report_is_shown_and_written(mimdet, folder):
     outcome = mimdet("ablate", "made", "--out", folder.out, "--report")
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("made: Which is better?\nthis project\n1 of 2 runs done")
-    assert "unfinished, not begun: b seed 0\n" in outcome.out
+    assert "unfinished, not started: b seed 0\n" in outcome.out
     written = sorted(path.name for path in (folder.out / "reports").iterdir())
     assert written == ["made.csv", "made.json", "made.md", "made.png"]
     assert f"report: {folder.out}/reports/made.md" in outcome.err
@@ -52,13 +52,13 @@ def test_folder_of_another_base_is_refused(mimdet, folder):
         "error: the folder holds this ablation from the base recipes/demo.yaml, not "
         "recipes/nuclei_tiny.yaml.\n"
         f"  at:  {folder.out}/ablations/made.json\n"
-        "  fix: leave that option out: the report is of what the folder holds; or give another "
-        "folder with --out.\n"
+        "  fix: omit that option to report what the folder holds, or give another folder with "
+        "--out.\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "options_given"),
     [
         (("--plan",), "--plan and --report"),
         (("--commands",), "--commands and --report"),
@@ -66,11 +66,11 @@ def test_folder_of_another_base_is_refused(mimdet, folder):
         (("--device", "cpu"), "--report and --device"),
     ],
 )
-def test_report_goes_with_nothing_that_is_about_running(mimdet, folder, options, told):
+def test_report_goes_with_nothing_that_is_about_running(mimdet, folder, options, options_given):
     outcome = mimdet("ablate", "made", "--out", folder.out, "--report", *options)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        f"error: {told} are asked for at once.\n  fix: leave all but one of them out.\n"
+        f"error: {options_given} cannot be combined.\n  fix: omit all but one of them.\n"
     )
 
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from mimdet_cli import plugins
-from mimdet_cli.plugins import Claim
+from mimdet_cli.plugins import NameClaim
 
-HALVES = Claim("halves", "mimdet-halves", "1.0", "unit.conformance.wrong_backbones:Samples")
+HALVES = NameClaim("halves", "mimdet-halves", "1.0", "unit.conformance.wrong_backbones:Samples")
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import pytest
 import torch
 from detectors import detector_of
 
-from mimdet_cli.ablation.plan import make_plan
-from mimdet_cli.ablation.read import shipped_names
-from mimdet_cli.ablation.request import Request
+from mimdet_cli.ablation.definition import Request, shipped_ablations
+from mimdet_cli.ablation.plan.plan import make_plan
 from mimdet_cli.build import build_state, build_step
 from mimdet_cli.data.sample import Batch
 from mimdet_cli.measure.scene import scene
@@ -77,7 +76,7 @@ def wait_for(process, there):
 
 
 def kill(process):
-    """The process and the run that it started, at once and without a chance to tidy up."""
+    """The process and the run that it started, together and without a chance to clean up."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -132,8 +131,8 @@ def test_failing_run_is_named_and_the_others_are_done(folder, shapes):
     }  # fmt: skip
     assert "diverged" in by_label["breaks"]["reason"]
     assert by_label["breaks"]["hash"] in by_label["after it"]["reason"]
-    told = [line for line in err.splitlines() if line.startswith("failed: ")]
-    assert told == [
+    failures = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert failures == [
         f"failed: {label} seed 0: {by_label[label]['reason']}" for label in ("breaks", "after it")
     ]
     assert all(label in out for label in by_label)
@@ -145,7 +144,7 @@ def test_interrupted_ablation_stops_its_run_and_says_130(folder, shapes):
     os.kill(process.pid, signal.SIGINT)
     _, err = finish(process, code=130)
     assert err.splitlines()[-1] == "interrupted"
-    with pytest.raises(ProcessLookupError):  # nobody of its group is left
+    with pytest.raises(ProcessLookupError):  # its process group is gone
         os.killpg(process.pid, 0)
 
 
@@ -153,8 +152,10 @@ def test_interrupted_ablation_stops_its_run_and_says_130(folder, shapes):
 def shrunk_recipes(tmp_path_factory):
     """Every training of every shipped ablation at its tiny size, equal ones once."""
     out = tmp_path_factory.mktemp("plans")
-    plans = [make_plan(Request(name, base="demo", seeds=1, out=out)) for name in shipped_names()]
-    return {run.hash: (plan.source.name, run) for plan in plans for run in plan.runs}
+    plans = [
+        make_plan(Request(name, base="demo", seeds=1, out=out)) for name in shipped_ablations()
+    ]
+    return {run.hash: (plan.definition.name, run) for plan in plans for run in plan.runs}
 
 
 def test_every_training_of_every_ablation_takes_a_step_at_its_tiny_size(shrunk_recipes):

@@ -70,7 +70,7 @@ def declared(site):
     install(site, "theirs", "theirs = theirs_module:X", broken, "theirs = theirs_options:Options")
 
 
-def ours() -> list[plugins.Claim]:
+def ours() -> list[plugins.NameClaim]:
     found = [claim for claim in plugins.claims() if claim.ours]
     assert len(found) >= 5
     return found
