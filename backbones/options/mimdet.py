@@ -11,10 +11,10 @@ from backbones.options.base import BackboneOptions, Norm, TokenSampling
 from backbones.options.effects import Effect, Role
 
 GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the tokens that a regular pattern keeps; `layers.sampling` draws them."""
+"""Shares of the tokens that a regular pattern keeps; `mimdet.sampling` has them."""
 PATTERNS = ("grid",)
 """Ways of sampling by a regular pattern, which have these shares alone."""
-DRAWN = ("random",)
+STOCHASTIC = ("random",)
 """Ways of sampling that choose other tokens every time."""
 
 
@@ -66,8 +66,8 @@ class MIMDetOptions(BackboneOptions):
 
     @property
     def token_sampling(self) -> TokenSampling:
-        """Both shares; whether an evaluation draws anew depends on the way of sampling."""
-        stochastic = self.eval_ratio < 1 and self.sampling in DRAWN
+        """Both shares; whether an evaluation samples anew depends on the way of sampling."""
+        stochastic = self.eval_ratio < 1 and self.sampling in STOCHASTIC
         return TokenSampling(self.train_ratio, self.eval_ratio, stochastic)
 
     @model_validator(mode="after")

@@ -4,11 +4,12 @@ import pytest
 import torch
 from timm.layers.attention import Attention
 
-from backbones.layers.attention import GridAttention, RelativeAttention
+from backbones.layers.attention import LatePaddedAttention, WindowAttention
+from backbones.vitdet import RelativeAttention
 
 KINDS = {
-    "filled after qkv": lambda window: GridAttention(32, 4, window),
-    "filled before qkv": lambda window: RelativeAttention(32, 4, 8, window, relative=False),
+    "padded after qkv": lambda window: LatePaddedAttention(32, 4, window),
+    "padded before qkv": lambda window: WindowAttention(32, 4, window),
     "relative": lambda window: RelativeAttention(32, 4, 8, window),
 }
 
@@ -34,8 +35,8 @@ def test_a_token_sees_its_window_and_no_more(kind):
     assert not moved[:, 4:].any()
 
 
-def test_both_fillings_agree_where_nothing_is_filled_and_differ_where_something_is():
-    after, before = KINDS["filled after qkv"](4), KINDS["filled before qkv"](4)
+def test_both_paddings_agree_where_nothing_is_padded_and_differ_where_something_is():
+    after, before = KINDS["padded after qkv"](4), KINDS["padded before qkv"](4)
     before.load_state_dict(after.state_dict())
     even, odd = torch.randn(1, 8, 4, 32), torch.randn(1, 6, 4, 32)
     assert torch.allclose(after(even), before(even), atol=1e-6)
@@ -44,7 +45,7 @@ def test_both_fillings_agree_where_nothing_is_filled_and_differ_where_something_
 
 
 def test_a_bias_of_minus_infinity_hides_a_key():
-    attention = GridAttention(32, 4)
+    attention = WindowAttention(32, 4)
     grid = torch.randn(1, 2, 2, 32)
     bias = torch.zeros(1, 4, 4, 4)
     bias[..., 3] = -torch.inf
