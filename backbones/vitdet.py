@@ -32,14 +32,13 @@ from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
 from backbones.key_maps.hub_mae import from_hub
 from backbones.key_maps.plain_vit import mae_encoder
 from backbones.key_maps.rename import KeyMap
-from backbones.layers.attention import WindowAttention
 from backbones.layers.block import ViTBlock, apply_block, drop_rates, initialise
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.simple_pyramid import SimplePyramid
-from backbones.options.transformer import PATCH, chosen_blocks
+from backbones.layers.windows import WindowAttention
+from backbones.options.transformer import PATCH, TINY_PIXELS, TINY_PYRAMID, TINY_VIT, chosen_blocks
 from backbones.options.vitdet import ViTDetOptions
-from backbones.tiny import PIXELS, PYRAMID, VIT
 
 
 def by_offset(table: Tensor, side: int) -> Tensor:
@@ -122,7 +121,13 @@ class ViTDet(Backbone):
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The shared small ViT, for images of any size."""
-        return {**VIT, **PYRAMID, "global_blocks": None, "image_size": PIXELS, "square": None}
+        return {
+            **TINY_VIT,
+            **TINY_PYRAMID,
+            "global_blocks": None,
+            "image_size": TINY_PIXELS,
+            "square": None,
+        }
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:

@@ -22,9 +22,9 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
 
-from backbones.layers.attention import WindowAttention
 from backbones.layers.block import ViTBlock, apply_block, drop_rates
 from backbones.layers.pos_embed import resize_table, sine_cosine_table
+from backbones.layers.windows import WindowAttention
 from backbones.mimdet.sampling import TokenSample
 from backbones.options.mimdet import MIMDetOptions
 from backbones.options.transformer import quarter_ends

@@ -36,8 +36,7 @@ from backbones.mimdet.pyramid import PooledFPN, make_fine_maps
 from backbones.mimdet.sampling import SAMPLERS
 from backbones.mimdet.stem import STEMS
 from backbones.options.mimdet import MIMDetOptions
-from backbones.options.transformer import PATCH
-from backbones.tiny import PYRAMID, VIT
+from backbones.options.transformer import PATCH, TINY_PYRAMID, TINY_VIT
 
 
 def to_tokens(maps: Tensor) -> Tensor:
@@ -70,7 +69,12 @@ class MIMDet(Backbone):
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The shared small ViT, with a decoder as wide."""
-        return {**VIT, **PYRAMID, "decoder_width": VIT["width"], "decoder_heads": VIT["heads"]}
+        return {
+            **TINY_VIT,
+            **TINY_PYRAMID,
+            "decoder_width": TINY_VIT["width"],
+            "decoder_heads": TINY_VIT["heads"],
+        }
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:

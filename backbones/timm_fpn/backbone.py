@@ -9,10 +9,10 @@ Shapes, for B images of H x W pixels:
             detector has one (Swin, ConvNeXt, MViTv2; PVTv2 ends its stages with its own)
     p2..p5  (B, C, H/s, W/s)
 
-Differs from timm: no model depends on the image size it was constructed with, see
-`shifted_windows` and `pooled_attention`. Differs from the authors' MViTv2 detector:
-every block attends to the whole pooled map, where theirs has windows in all but the last blocks of
-its stages; the weights are the same, memory and time grow with the square of the image.
+Differs from timm: no model depends on the image size it was constructed with (`any_size`). Differs
+from the authors' MViTv2 detector: every block attends to the whole pooled map, where theirs has
+windows in all but the last blocks of its stages; the weights are the same, memory and time grow
+with the square of the image.
 """
 
 import re
@@ -29,9 +29,8 @@ from backbones.key_maps.timm_features import timm_to_features
 from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm
 from backbones.options.timm_fpn import SWIN_HEAD, TimmFPNOptions, family_of
-from backbones.timm_fpn.pooled_attention import pooled_maps
-from backbones.timm_fpn.shifted_windows import free_of_image_size
-from backbones.tiny import PYRAMID
+from backbones.options.transformer import TINY_PYRAMID
+from backbones.timm_fpn.any_size import free_of_image_size, pooled_maps
 
 STRIDES = (4, 8, 16, 32)
 
@@ -178,7 +177,7 @@ class TimmFPN(Backbone):
             return None
         width = SWIN_HEAD if family.of_width else None
         learning = {"drop_path": 0.0, "frozen_stages": -1, "frozen_bn": False}
-        return {**PYRAMID, **learning, "model": family.smallest, "width": width}
+        return {**TINY_PYRAMID, **learning, "model": family.smallest, "width": width}
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:

@@ -35,9 +35,15 @@ from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
 from backbones.layers.block import apply_block, drop_rates
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
-from backbones.options.transformer import chosen_blocks, quarter_ends
+from backbones.options.transformer import (
+    TINY_GRID,
+    TINY_PYRAMID,
+    TINY_VIT,
+    chosen_blocks,
+    depth_for,
+    quarter_ends,
+)
 from backbones.options.vit_adapter import ViTAdapterOptions
-from backbones.tiny import GRID, PYRAMID, VIT, depth_for
 from backbones.vit_adapter.encoder import InputNorm, encoder_blocks
 from backbones.vit_adapter.interaction import (
     AdapterSettings,
@@ -119,9 +125,16 @@ class ViTAdapter(Backbone):
         chosen = ViTAdapterOptions.model_validate(options)
         smaller = {"depth": depth_for(chosen.interactions), "conv_width": 32, "deform_heads": 4}
         ends = {"global_blocks": None, "interaction_ends": None}
-        window = None if chosen.global_window is None else GRID
-        norm = "none" if chosen.neck == "conv" else PYRAMID["norm"]
-        return {**VIT, **PYRAMID, **smaller, **ends, "global_window": window, "fpn_norm": norm}
+        window = None if chosen.global_window is None else TINY_GRID
+        norm = "none" if chosen.neck == "conv" else TINY_PYRAMID["norm"]
+        return {
+            **TINY_VIT,
+            **TINY_PYRAMID,
+            **smaller,
+            **ends,
+            "global_window": window,
+            "fpn_norm": norm,
+        }
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:

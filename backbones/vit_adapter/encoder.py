@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from backbones.layers.attention import LatePaddedAttention, WindowAttention
 from backbones.layers.block import ViTBlock, initialise
 from backbones.layers.relative_positions import table_bias
+from backbones.layers.windows import LatePaddedAttention, WindowAttention
 from backbones.options.vit_adapter import EncoderName
 
 INPUT_EPS = 1e-12

@@ -12,15 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level
-from backbones.layers.attention import LatePaddedAttention
 from backbones.layers.block import ViTBlock, apply_block, drop_rates, initialise
 from backbones.layers.deconv_scales import DeconvScales
 from backbones.layers.fpn import FPN
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
-from backbones.options.transformer import chosen_blocks, quarter_ends
+from backbones.layers.windows import LatePaddedAttention
+from backbones.options.transformer import TINY_PYRAMID, TINY_VIT, chosen_blocks, quarter_ends
 from backbones.options.vit_fpn import ViTFPNOptions
-from backbones.tiny import PYRAMID, VIT
 
 PRETRAINED = r"(?:pos_embed|patch_embed\..*|blocks\..*)"
 """Parameters of the ViT, by name."""
@@ -56,7 +55,7 @@ class PlainViTFPN(Backbone):
     @classmethod
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The shared small ViT, in the same form."""
-        return {**VIT, **PYRAMID, "global_blocks": None, "conv_blocks": None}
+        return {**TINY_VIT, **TINY_PYRAMID, "global_blocks": None, "conv_blocks": None}
 
     @property
     def depth(self) -> int:

@@ -7,8 +7,8 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 
-from backbones.layers.attention import WindowAttention
 from backbones.layers.block import ViTBlock, apply_block, drop_rates
+from backbones.layers.windows import WindowAttention
 from backbones.options.transformer import chosen_blocks, quarter_ends, unfit_blocks, unfit_heads
 
 

@@ -309,8 +309,8 @@ def test_a_variant_offers_only_the_formats_that_can_fill_it(options, formats):
         ),
         (
             {"pyramid": "vit", "depth": 6},
-            "'backbone.pyramid' vit takes the encoder's maps by quarters: 'backbone.depth' 6 has "
-            "to divide by 4",
+            "'backbone.pyramid' vit takes the encoder's maps by quarters: 'backbone.depth' 6 must "
+            "be a multiple of 4",
         ),
         (
             {"input": "windows", "window": 11},
@@ -319,12 +319,12 @@ def test_a_variant_offers_only_the_formats_that_can_fill_it(options, formats):
         ),
         (
             {"sampling": "grid", "train_ratio": 0.3},
-            "'backbone.train_ratio' 0.3 is no regular pattern: with 'backbone.sampling' grid use "
+            "'backbone.train_ratio' 0.3 has no regular pattern: with 'backbone.sampling' grid use "
             "one of 0.125, 0.25, 0.5, 0.75, 1",
         ),
         (
             {"sampling": "grid", "train_ratio": 0.5, "eval_ratio": 0.9, "heads": 3},
-            "a width of 32 does not divide by 3 attention heads; 'backbone.eval_ratio' 0.9 is no "
+            "a width of 32 does not divide by 3 attention heads; 'backbone.eval_ratio' 0.9 has no "
             "regular pattern: with 'backbone.sampling' grid use one of 0.125, 0.25, 0.5, 0.75, 1",
         ),
     ],

@@ -10,12 +10,10 @@ from detectors import MMDET_HEAD, detector_on
 from safetensors.torch import save_file
 from torch import nn
 
-from backbones.options.timm_fpn import FREE_WIDTH, LABELS, family_of
-from backbones.options.timm_models import all_models, models_in
+from backbones.options.timm_fpn import FREE_WIDTH, LABELS, all_models, family_of, models_in
 from backbones.timm_fpn import TimmFPN, TimmFPNOptions
+from backbones.timm_fpn.any_size import ShiftedWindowBlock, pooled_maps
 from backbones.timm_fpn.backbone import FAMILIES
-from backbones.timm_fpn.pooled_attention import pooled_maps
-from backbones.timm_fpn.shifted_windows import ShiftedWindowBlock
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.errors import RecipeError, WeightsError
@@ -297,7 +295,7 @@ def test_a_norm_in_the_pyramid_replaces_its_biases():
         ({"model": "resnet50.a1_in1k"}, "the nearest are resnet50"),
         (
             {"model": "vit_base_patch16_224"},
-            "has to be of Swin, ConvNeXt, PVTv2, ResNet, MViTv2",
+            "supported families are Swin, ConvNeXt, PVTv2, ResNet, MViTv2",
         ),
         ({"model": "mvitv2_base_cls"}, "use one of mvitv2_base, mvitv2_large"),
         ({"model": "convnext_atto", "frozen_bn": True}, "'convnext_atto' has no batch norms"),

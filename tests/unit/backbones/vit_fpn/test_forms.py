@@ -212,7 +212,7 @@ def test_without_exceptions_the_recipes_own_rule_decides():
     ("options", "message"),
     [
         ({"form": "li2021", "window": 4}, "'backbone.window' 4 does not divide 'backbone.grid' 6"),
-        ({"form": "vit", "conv_blocks": (1,)}, "'backbone.conv_blocks' has no meaning"),
+        ({"form": "vit", "conv_blocks": (1,)}, "'backbone.conv_blocks' does not apply"),
         ({"form": "conv", "conv_blocks": (4,)}, "'backbone.conv_blocks' names block 4"),
         ({"form": "vit", "global_blocks": (9,)}, "'backbone.global_blocks' names block 9"),
         ({"form": "vit", "heads": 5}, "'backbone.width' 32 does not divide"),
