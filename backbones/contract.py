@@ -68,8 +68,8 @@ class Backbone(nn.Module, ABC):
     def __init__(self, options: BackboneOptions) -> None:
         """Begin the backbone that `options`, an instance of `cls.Options`, describes.
 
-        `Kind(options)` is the whole of it, in training mode, with `levels` and `padding` set:
-        random weights come from torch's generator, and nothing is read, downloaded or printed.
+        `Kind(options)` returns the whole model in training mode, with `levels` and `padding` set.
+        Random weights come from torch's generator; nothing is read, downloaded or printed.
         """
         super().__init__()
         self.options = options
@@ -78,7 +78,7 @@ class Backbone(nn.Module, ABC):
     def tiny(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The same architecture for a CPU: values that replace those of the recipe's `options`.
 
-        None for what cannot be shrunk. `mimdet ablate --base demo` and the checks use it.
+        None if it cannot be shrunk. `mimdet ablate --base demo` and the checks use it.
         """
         return None
 
@@ -87,23 +87,23 @@ class Backbone(nn.Module, ABC):
         """Pyramid maps by level name, largest first."""
 
     def tokens_seen(self, height: int, width: int) -> tuple[int, int] | None:
-        """Tokens that the encoder sees of one image, and all there are, in the present mode.
+        """Tokens of one image that the encoder sees in the present mode, and all of its tokens.
 
         `height` and `width` are those of the padded batch, in pixels. None for a backbone that
-        leaves none out, as its `options.token_sampling` says too.
+        always sees all tokens, whose `options.token_sampling` is None too.
         """
         return None
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        """How parameters learn, by name; what no rule names is a task layer."""
+        """How parameters learn, by name; a parameter that no rule matches is a task layer."""
         return ()
 
     def is_pretrained(self, name: str) -> bool:
-        """Whether pre-training brings the parameter `name`; here, whether it learns at that rate.
+        """Whether pre-trained weights must have the parameter `name`.
 
-        Weights are promised for these: a file that leaves any of them out is refused, save those
-        that its key map calls fresh.
+        By default, whether it learns at the pre-trained rate. A file that lacks any of these is
+        refused, except for those that its key map calls fresh.
         """
         matching = (rule for rule in self.parameter_rules if re.fullmatch(rule.pattern, name))
         rule = next(matching, None)

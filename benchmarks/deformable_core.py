@@ -1,8 +1,8 @@
 """The deformable core against the usual formulation, forward and backward.
 
 Claim: at the injector's and extractor's shapes of ViT-Adapter-S for 512 x 512 pixels, batch 1, the
-bags of `backbones.layers.deform_attention` are at least 1.5 times as fast as one `grid_sample` per
-level with the heads folded into the batch. Both run in turn in one process, on the same inputs;
+bags of `backbones.vit_adapter.deform_attention` are at least 1.5 times as fast as one `grid_sample`
+per level with the heads folded into the batch. Both run in turn in one process, on the same inputs;
 results are compared first. The ratio is that of the medians.
 
     OMP_WAIT_POLICY=passive python benchmarks/deformable_core.py --threads 2 --rounds 15
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backbones.layers.deform_attention import Grid, centres, deformable_sum, ring
+from backbones.vit_adapter.deform_attention import Grid, centres, deformable_sum, ring
 
 HEADS, CHANNELS, POINTS, SIDE = 6, 64, 4, 512
 Core = Callable[[Tensor, Sequence[Grid], Tensor, Tensor], Tensor]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Block(nn.Module):
+class ViTBlock(nn.Module):
     """Attention and a four times wider perceptron, each on a residual path.
 
     `layer_scale` is the initial factor of both paths per channel; None leaves them unscaled.

@@ -15,9 +15,15 @@ from torch import Tensor, nn
 GROUPS = 32
 
 
-def up(width: int) -> nn.ConvTranspose2d:
+def upsample_2(width: int) -> nn.ConvTranspose2d:
     """Twice the size, the same channels: (B, D, h, w) -> (B, D, 2h, 2w)."""
     return nn.ConvTranspose2d(width, width, 2, stride=2)
+
+
+def upsample_4(width: int) -> nn.Sequential:
+    """Four times the size, the same channels: (B, D, h, w) -> (B, D, 4h, 4w)."""
+    norm = nn.GroupNorm(math.gcd(GROUPS, width), width)
+    return nn.Sequential(upsample_2(width), norm, nn.GELU(), upsample_2(width))
 
 
 class DeconvScales(nn.Module):
@@ -25,9 +31,8 @@ class DeconvScales(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        norm = nn.GroupNorm(math.gcd(GROUPS, width), width)
-        self.up4 = nn.Sequential(up(width), norm, nn.GELU(), up(width))
-        self.up2 = up(width)
+        self.up4 = upsample_4(width)
+        self.up2 = upsample_2(width)
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:

@@ -1,14 +1,10 @@
-"""Relative positions as a bias on attention logits, learned per offset of query and key.
+"""Relative positions as a bias on attention logits: a number per offset of query and key and head.
 
-Papers: Li et al., ECCV 2022 (arXiv:2203.16527), section 3, and MViTv2 (arXiv:2112.01526),
-section 4.1, for the decomposed form: one table of rows, one of columns, both multiplied with the
-query. Li et al. 2021 (arXiv:2111.11429), section 3, for the plain form: one number per offset and
-attention head, as in BEiT (arXiv:2106.08254).
+Paper: Li et al. 2021 (arXiv:2111.11429), section 3; BEiT (arXiv:2106.08254) before them.
 
-Shapes, for grids of h x w tokens, N = h * w, d channels per head:
-    a table of side S covers offsets -(S - 1) .. S - 1, entry S - 1 is offset 0
-    queries  (B, heads, N, d)
-    biases   (B or 1, heads, N, N), queries first
+Shapes, for grids of h x w tokens, N = h * w:
+    table  ((2S - 1)^2, heads), offsets -(S - 1) .. S - 1 of rows and columns, row-major
+    bias   (1, heads, N, N), queries first
 
 Tables are read by sliding windows, not by an N x N index: nothing but the bias is N x N, and the
 backward pass sums in a fixed order on every device.
@@ -18,34 +14,6 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-
-
-def by_offset(table: Tensor, side: int) -> Tensor:
-    """Entries of `table` (2S - 1, d) for every pair on a line of `side` cells: (side, side, d).
-
-    Entry (i, j) is that of query i and key j. A table of another length is resized linearly.
-    """
-    span = 2 * side - 1
-    if table.shape[0] != span:
-        resized = F.interpolate(table.float().T[None], span, mode="linear", align_corners=False)
-        table = resized[0].T  # (2S - 1, d) -> (2 side - 1, d)
-    slid = table.unfold(0, side, 1)  # (side, d, side), keys in falling order
-    return slid.flip(2).transpose(1, 2)
-
-
-def decomposed_bias(
-    queries: Tensor, table_rows: Tensor, table_columns: Tensor, height: int, width: int
-) -> Tensor:
-    """Bias of each query, (B, heads, N, N), from tables of rows and columns (2S - 1, d)."""
-    batch, heads, _, channels = queries.shape
-    grid = queries.reshape(batch, heads, height, width, channels)
-    rows = by_offset(table_rows, height).to(queries.dtype)
-    columns = by_offset(table_columns, width).to(queries.dtype)
-    of_rows = torch.einsum("bnhwd,hkd->bnhwk", grid, rows)  # (B, heads, h, w, h)
-    of_columns = torch.einsum("bnhwd,wkd->bnhwk", grid, columns)  # (B, heads, h, w, w)
-    bias = of_rows[..., None] + of_columns[..., None, :]  # (B, heads, h, w, h, w)
-    return bias.flatten(4).flatten(2, 3)
 
 
 def table_bias(table: Tensor, height: int, width: int) -> Tensor:
@@ -62,8 +30,8 @@ def table_bias(table: Tensor, height: int, width: int) -> Tensor:
 def resize_offset_table(table: Tensor, shape: torch.Size) -> Tensor:
     """A table ((2S - 1)^2, heads) of row-major offsets, for windows of another side.
 
-    As BEiT's code has it, stored offsets are taken to lie ever farther apart away from the centre,
-    so that neighbours stay neighbours. Between them values are linear, as in timm (BEiT: splines).
+    As in BEiT's code, stored offsets are spaced ever farther apart away from the centre, so that
+    neighbours stay neighbours. Between them values are linear, as in timm (BEiT: splines).
     """
     stored, wanted = round(len(table) ** 0.5), round(shape[0] ** 0.5)
     if table.ndim != 2 or stored**2 != len(table) or stored % 2 == 0 or stored < 3:

@@ -35,8 +35,8 @@ class Section(BaseModel):
 class TokenSampling:
     """The shares of its tokens that a backbone sees in training and in evaluation.
 
-    `eval_option` and `train_option` are the options that set them. `stochastic` tells that a
-    forward pass in evaluation draws its tokens anew, so that several of them differ.
+    `eval_option` and `train_option` are the options that set them. `stochastic`: every forward pass
+    in evaluation samples its tokens anew, so that several of them differ.
     """
 
     train_ratio: float

@@ -11,10 +11,10 @@ from backbones.options.base import BackboneOptions, Norm, TokenSampling
 from backbones.options.effects import Effect, Role
 
 GRID_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the tokens that a regular pattern keeps; `layers.sampling` draws them."""
+"""Shares of the tokens that a regular pattern keeps; `mimdet.sampling` has them."""
 PATTERNS = ("grid",)
 """Ways of sampling by a regular pattern, which have these shares alone."""
-DRAWN = ("random",)
+STOCHASTIC = ("random",)
 """Ways of sampling that choose other tokens every time."""
 
 
@@ -38,7 +38,7 @@ class MIMDetOptions(BackboneOptions):
     decoder_heads: Annotated[int, Field(ge=1)] = 16
     """Attention heads of a decoder block."""
     decoder_layers: Annotated[int, Field(ge=0)] = 4
-    """Decoder blocks, the first ones of MAE's eight (Table 7); 0 leaves the whole decoder out."""
+    """Decoder blocks, the first of MAE's eight (Table 7); 0 removes the decoder."""
     train_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the tokens that the encoder sees in training (Table 1)."""
     eval_ratio: Annotated[float, Field(gt=0, le=1), Effect.EVALUATION] = 1.0
@@ -50,7 +50,7 @@ class MIMDetOptions(BackboneOptions):
     window: Annotated[int, Field(ge=1)] = 7
     """Side in tokens of the windows of `input: windows` (Table 8)."""
     fill: Literal["stem", "mask"] = "stem"
-    """What stands in for unsampled tokens: projected stem features or one learned vector."""
+    """What replaces dropped tokens: projected stem features or one learned vector."""
     p5: Literal["max", "mean"] = "max"
     """How stride 32 is made from stride 16: the released code's max, or the paper's mean."""
     stem: Literal["naive", "convnext"] = "naive"
@@ -66,8 +66,8 @@ class MIMDetOptions(BackboneOptions):
 
     @property
     def token_sampling(self) -> TokenSampling:
-        """Both shares; whether an evaluation draws anew depends on the way of sampling."""
-        stochastic = self.eval_ratio < 1 and self.sampling in DRAWN
+        """Both shares; whether an evaluation samples anew depends on the way of sampling."""
+        stochastic = self.eval_ratio < 1 and self.sampling in STOCHASTIC
         return TokenSampling(self.train_ratio, self.eval_ratio, stochastic)
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class MIMDetOptions(BackboneOptions):
         if self.pyramid == "vit" and self.depth % 4:
             found.append(
                 f"'backbone.pyramid' vit takes the encoder's maps by quarters: 'backbone.depth' "
-                f"{self.depth} has to divide by 4"
+                f"{self.depth} must be a multiple of 4"
             )
         if self.input == "windows" and self.window > self.grid:
             found.append(
@@ -120,7 +120,7 @@ def unfit_ratios(options: MIMDetOptions) -> list[str]:
         return []
     allowed = ", ".join(f"{ratio:g}" for ratio in GRID_RATIOS)
     return [
-        f"'backbone.{name}' {ratio:g} is no regular pattern: with 'backbone.sampling' "
+        f"'backbone.{name}' {ratio:g} has no regular pattern: with 'backbone.sampling' "
         f"{options.sampling} use one of {allowed}"
         for name, ratio in ratios.items()
         if ratio not in GRID_RATIOS

@@ -1,13 +1,23 @@
-"""Options of timm's hierarchical feature models with a feature pyramid network."""
+"""Options of timm's hierarchical feature models with a feature pyramid network.
 
+Names of models are read in timm's source, as timm itself loads torch: a model is a function below
+`@register_model`. Deprecated names are left out.
+"""
+
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from backbones.options.base import BackboneOptions, Norm
 from backbones.options.effects import Role
-from backbones.options.timm_models import all_models, models_in
+
+REGISTERED = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
 
 LABELS = {
     "swin_transformer": "Swin",
@@ -16,11 +26,38 @@ LABELS = {
     "resnet": "ResNet",
     "mvitv2": "MViTv2",
 }
-"""What the families are called, by the timm module that defines their models."""
+"""Names of the families, by the timm module that defines their models."""
 FREE_WIDTH = frozenset({"swin_transformer"})
 """Families whose first stage can have another width."""
 SWIN_HEAD = 32
 """Channels of an attention head of every Swin."""
+
+
+@cache
+def models_in(module: str) -> tuple[str, ...]:
+    """The models that `timm.models.MODULE` defines, in timm's order."""
+    text = (_folder() / f"{module}.py").read_text(encoding="utf-8")
+    return tuple(sorted(REGISTERED.findall(text), key=_natural))
+
+
+@cache
+def all_models() -> Mapping[str, str]:
+    """The module that defines each model of timm, in timm's order of names."""
+    modules = (path.stem for path in sorted(_folder().glob("*.py")))
+    found = {model: module for module in modules for model in models_in(module)}
+    return {model: found[model] for model in sorted(found, key=_natural)}
+
+
+def _folder() -> Path:
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "models"
+
+
+def _natural(name: str) -> list[int | str]:
+    """Numbers inside names in the order of their values."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
 
 
 def module_of(model: str) -> str | None:
@@ -40,10 +77,10 @@ def has_batch_norm(model: str) -> bool:
 
 
 def unknown(model: str) -> str:
-    """What to say of a name that timm does not know."""
+    """The message about a name that timm does not know."""
     usable = [name for name, module in all_models().items() if module in LABELS]
     stem = model.partition(".")[0]
-    longer = [name for name in usable if name.startswith(stem)]  # much is often left away
+    longer = [name for name in usable if name.startswith(stem)]  # names are often shortened
     near = get_close_matches(stem, longer or usable, 3, cutoff=0.0 if longer else 0.4)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return f"timm has no model of that name{hint}"
@@ -76,7 +113,9 @@ class TimmFPNOptions(BackboneOptions):
             raise ValueError(f"'backbone.model' cannot be '{model}': {unknown(model)}")
         if module_of(model) not in LABELS:
             labels = ", ".join(LABELS.values())
-            raise ValueError(f"'backbone.model' cannot be '{model}': it has to be of {labels}")
+            raise ValueError(
+                f"'backbone.model' cannot be '{model}': supported families are {labels}"
+            )
         if family_of(model) == "mvitv2" and model.endswith("_cls"):
             others = ", ".join(name for name in models_in("mvitv2") if "_cls" not in name)
             raise ValueError(
@@ -89,8 +128,8 @@ class TimmFPNOptions(BackboneOptions):
     def _width_is_free(self) -> Self:
         if self.width is not None and family_of(self.model) not in FREE_WIDTH:
             raise ValueError(
-                f"'backbone.width' cannot be {self.width}: '{self.model}' has its own; leave it "
-                "out, or take a Swin"
+                f"'backbone.width' cannot be {self.width}: '{self.model}' has a fixed "
+                "width; omit it, or use a Swin"
             )
         return self
 
@@ -99,6 +138,6 @@ class TimmFPNOptions(BackboneOptions):
         if self.frozen_bn and not has_batch_norm(self.model):
             raise ValueError(
                 f"'backbone.frozen_bn' cannot be true: '{self.model}' has no batch norms; "
-                "set it to false, or take a ResNet"
+                "set it to false, or use a ResNet"
             )
         return self

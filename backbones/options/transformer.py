@@ -1,9 +1,35 @@
-"""What the options of plain ViTs share: patches of 16 pixels, and which blocks and heads fit."""
+"""What the options of plain ViTs share: the patch, which blocks and heads fit, and tiny sizes.
 
-from collections.abc import Sequence
+At the tiny sizes a CPU trains our backbones, on images of 128 pixels. All plain ViTs have the same
+ones, so that they compare at this size too, with as many blocks as a Base, because ViT-Adapter's
+tables divide them by up to six interactions.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
 
 PATCH = 16
 """Side in pixels of what becomes one token."""
+
+TINY_PIXELS = 128
+"""Side of the images of a tiny recipe."""
+TINY_GRID = TINY_PIXELS // PATCH
+"""Tokens along a side of such an image."""
+
+TINY_PYRAMID: Mapping[str, Any] = {"channels": 64, "norm": "bn"}
+"""Width and normalisation of the pyramid."""
+
+TINY_VIT: Mapping[str, Any] = {
+    "width": 128,
+    "depth": 12,
+    "heads": 4,
+    "drop_path": 0.0,
+    "grid": TINY_GRID,
+    "window": TINY_GRID // 2,
+    "checkpoint_activations": False,
+}
+"""The plain ViT, with four windows in such an image."""
 
 
 def quarter_ends(depth: int) -> list[int]:
@@ -37,3 +63,8 @@ def unfit_heads(width: int, heads: int) -> list[str]:
         f"'backbone.width' {width} does not divide by 'backbone.heads' {heads}: use one of "
         f"{allowed}"
     ]
+
+
+def depth_for(groups: int) -> int:
+    """Blocks of a ViT that divide into quarters and into `groups`, at least those of `TINY_VIT`."""
+    return next(n for n in count(TINY_VIT["depth"], step=4) if n % max(1, groups) == 0)

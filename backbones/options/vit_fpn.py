@@ -28,7 +28,7 @@ class ViTFPNOptions(BackboneOptions):
     global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
     conv_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Form conv: blocks that a residual convolution follows; null is the last of each quarter."""
+    """Form conv: blocks before a residual convolution; null is the last of each quarter."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Stochastic depth of the last block; earlier ones rise to it linearly."""
     grid: Annotated[int, Field(ge=2, multiple_of=2)] = 64
@@ -53,8 +53,8 @@ class ViTFPNOptions(BackboneOptions):
             )
         if self.form != "conv" and self.conv_blocks is not None:
             found.append(
-                f"'backbone.conv_blocks' has no meaning in the form {self.form}: leave it out, or "
-                "set 'backbone.form' to conv"
+                f"'backbone.conv_blocks' does not apply to the form {self.form}: omit it, or set "
+                "'backbone.form' to conv"
             )
         found += unfit_blocks("backbone.global_blocks", self.global_blocks, self.depth)
         found += unfit_blocks("backbone.conv_blocks", self.conv_blocks, self.depth)

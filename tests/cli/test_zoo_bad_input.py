@@ -106,7 +106,7 @@ def test_ratio_of_nothing_or_of_more_than_all(refused, key, ratio):
 def test_grid_sampling_with_a_ratio_that_is_no_pattern(refused):
     refused(
         "mimdet", ["backbone.sampling=grid", "backbone.train_ratio=0.4"],
-        "error: 'backbone.train_ratio' 0.4 is no regular pattern: with 'backbone.sampling' grid "
+        "error: 'backbone.train_ratio' 0.4 has no regular pattern: with 'backbone.sampling' grid "
         "use one of 0.125, 0.25, 0.5, 0.75, 1.",
         "  at:  --set backbone.train_ratio=0.4; --set backbone.sampling=grid",
     )  # fmt: skip

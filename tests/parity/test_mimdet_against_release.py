@@ -26,8 +26,8 @@ from golden import (
 from torch import nn
 
 from backbones.key_maps.rename import KeyMap, rename
-from backbones.layers.sampling import Sampler, share
 from backbones.mimdet import MIMDet, MIMDetOptions
+from backbones.mimdet.sampling import Sampler, share
 from heads.key_maps import DETECTRON2_HEAD
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
@@ -124,7 +124,7 @@ def test_every_map_of_the_backbone_equals_the_released_one(fill, case):
 
 
 def test_padding_tokens_are_the_released_ones():
-    from backbones.layers.sampling import valid_tokens
+    from backbones.mimdet.sampling import valid_tokens
 
     run = read(FIXTURES / "mimdet_convfeat.safetensors")
     ours = valid_tokens(run["in.image_sizes"], 14, 22, 16)

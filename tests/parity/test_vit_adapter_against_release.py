@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from backbones.key_maps.rename import rename
-from backbones.layers.deform_attention import DeformableAttention, centres, deformable_sum
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
+from backbones.vit_adapter.deform_attention import DeformableAttention, centres, deformable_sum
 from heads.key_maps import HEADS
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions

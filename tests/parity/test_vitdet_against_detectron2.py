@@ -22,8 +22,7 @@ from golden import (
 )
 
 from backbones.key_maps.rename import KeyMap, rename
-from backbones.layers.relative_positions import by_offset
-from backbones.vitdet import ViTDet, ViTDetOptions
+from backbones.vitdet import ViTDet, ViTDetOptions, by_offset
 from heads.key_maps import DETECTRON2_HEAD
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates

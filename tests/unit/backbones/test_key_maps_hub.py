@@ -221,7 +221,10 @@ class HubViT:
         return self.norm("vit.layernorm", x)
 
     def decode(self, x: Tensor, layers: int) -> Tensor:
-        x = self.linear("decoder.decoder_embed", x) + self.tensors["decoder.decoder_pos_embed"]
+        x = (
+            self.linear("decoder.decoder_embed", x)
+            + self.tensors["decoder.decoder_pos_embed"][:, 1:]
+        )
         for i in range(layers):
             x = self.layer(f"decoder.decoder_layers.{i}", x, DECODER_HEADS)
         return self.norm("decoder.decoder_norm", x)
@@ -232,11 +235,11 @@ def test_loaded_encoder_and_decoder_compute_what_three_projections_do(tmp_path):
     hub = to_hub(made())
     backbone = mimdet()
     fill(backbone, "hf_mae", hub, tmp_path)
-    model, tokens = HubViT(hub), torch.randn(2, 1 + GRID**2, WIDTH)
-    encoded = backbone.encoder(tokens)
+    model, tokens = HubViT(hub), torch.randn(2, GRID**2, WIDTH)
+    (encoded,) = backbone.encoder(tokens, GRID, GRID)
     # fp32: sums of four blocks in another order
     assert_close(encoded, model.encode(tokens), atol=1e-4, rtol=1e-4)
-    decoded = backbone.decoder(backbone.decoder.embed(encoded), backbone.decoder.pos_embed)
+    decoded = backbone.decoder(backbone.decoder.embed(encoded), GRID, GRID)
     assert_close(decoded, model.decode(encoded, 4), atol=1e-4, rtol=1e-4)
 
 
@@ -251,8 +254,9 @@ def test_another_order_of_the_projections_would_be_noticed(tmp_path, order):
         swapped[key.replace(f".{part}.", f".{names.get(part, part)}.")] = tensor
     backbone = mimdet()
     fill(backbone, "hf_mae", swapped, tmp_path)
-    tokens = torch.randn(2, 1 + GRID**2, WIDTH)
-    away = (backbone.encoder(tokens) - HubViT(hub).encode(tokens)).abs().max()
+    tokens = torch.randn(2, GRID**2, WIDTH)
+    (encoded,) = backbone.encoder(tokens, GRID, GRID)
+    away = (encoded - HubViT(hub).encode(tokens)).abs().max()
     assert away > 0.1
 
 

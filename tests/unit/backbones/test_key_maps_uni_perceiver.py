@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from backbones.layers.adapter_encoder import InputNorm
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
+from backbones.vit_adapter.encoder import InputNorm
 from mimdet_cli.weights.load import LoadReport
 
 WIDTH, DEPTH, HEADS, GRID = 24, 4, 2, 4

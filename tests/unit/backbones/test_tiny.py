@@ -116,7 +116,7 @@ def test_swin_takes_another_width_and_other_families_refuse_it():
     assert narrow.width == 32
     norms = backbone_class("timm_fpn")(narrow).out_norms
     assert [norm.weight.numel() for norm in norms] == [32, 64, 128, 256]
-    with pytest.raises(ValidationError, match="'convnext_tiny' has its own; leave it out"):
+    with pytest.raises(ValidationError, match="'convnext_tiny' has a fixed width; omit it"):
         backbone_class("timm_fpn").Options(model="convnext_tiny", width=64)
 
 

@@ -1,11 +1,12 @@
-"""ViTDet's options, promises and sizes. Parameter counts are detectron2's."""
+"""ViTDet's options, promises, sizes and biases. Parameter counts are detectron2's."""
 
 import pytest
 import torch
 from detectors import detector_on
 from pydantic import ValidationError
+from torch.nn import functional as F
 
-from backbones.vitdet import ViTDet, ViTDetOptions
+from backbones.vitdet import ViTDet, ViTDetOptions, by_offset, decomposed_bias
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
@@ -148,3 +149,33 @@ def test_only_norms_and_positions_of_the_vit_escape_decay_and_not_in_the_huge_mo
 def test_what_cannot_work_is_refused_with_its_key(options, message):
     with pytest.raises(ValidationError, match=message):
         ViTDetOptions(**{**SMALL, **options})
+
+
+def test_an_entry_belongs_to_the_offset_of_query_and_key():
+    table = torch.randn(9, 4)
+    entries = by_offset(table, 5)
+    for query in range(5):
+        for key in range(5):
+            assert torch.equal(entries[query, key], table[query - key + 4])
+
+
+@pytest.mark.parametrize("side", [3, 9])
+def test_a_table_of_another_length_is_resized_linearly(side):
+    table = torch.randn(9, 4)
+    wanted = F.interpolate(table.T[None], 2 * side - 1, mode="linear")[0].T
+    assert torch.equal(by_offset(table, side)[side - 1, 0], wanted[-1])
+    assert torch.equal(by_offset(table, side)[0, side - 1], wanted[0])
+
+
+def test_the_decomposed_bias_is_query_times_row_entry_plus_query_times_column_entry():
+    height, width = 3, 4
+    queries = torch.randn(2, 2, height * width, 8, dtype=torch.float64)
+    rows, columns = torch.randn(5, 8).double(), torch.randn(7, 8).double()
+    bias = decomposed_bias(queries, rows, columns, height, width)
+    assert bias.shape == (2, 2, 12, 12)
+    for query in range(height * width):
+        for key in range(height * width):
+            row = rows[query // width - key // width + height - 1]
+            column = columns[query % width - key % width + width - 1]
+            wanted = queries[:, :, query] @ (row + column)
+            assert torch.allclose(bias[:, :, query, key], wanted, atol=1e-12)

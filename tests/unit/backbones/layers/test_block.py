@@ -7,18 +7,14 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 
-from backbones.layers.attention import GridAttention
-from backbones.layers.block import (
-    Block,
-    apply_block,
-    drop_rates,
-)
+from backbones.layers.block import ViTBlock, apply_block, drop_rates
+from backbones.layers.windows import WindowAttention
 from backbones.options.transformer import chosen_blocks, quarter_ends, unfit_blocks, unfit_heads
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
 def test_it_is_timms_block_with_the_same_parameter_names(scale):
-    ours = Block(32, GridAttention(32, 4), 0.0, scale)
+    ours = ViTBlock(32, WindowAttention(32, 4), 0.0, scale)
     norm = partial(nn.LayerNorm, eps=1e-6)
     theirs = TimmBlock(32, 4, qkv_bias=True, init_values=scale, norm_layer=norm)
     theirs.load_state_dict(ours.state_dict())
@@ -28,7 +24,7 @@ def test_it_is_timms_block_with_the_same_parameter_names(scale):
 
 
 def test_drop_path_leaves_out_whole_images_in_training_only():
-    block = Block(32, GridAttention(32, 4), 0.9)
+    block = ViTBlock(32, WindowAttention(32, 4), 0.9)
     grid = torch.randn(64, 2, 2, 32)
     kept = (block(grid) == grid).flatten(1).all(dim=1)
     assert 30 <= kept.sum() <= 62  # 0.9 squared of 64 are left as they were, 52 on average
@@ -36,7 +32,7 @@ def test_drop_path_leaves_out_whole_images_in_training_only():
 
 
 def test_recomputing_gives_the_same_values_and_gradients():
-    block = Block(32, GridAttention(32, 4), 0.0)
+    block = ViTBlock(32, WindowAttention(32, 4), 0.0)
     gradients = []
     for recompute in (False, True):
         block.zero_grad()
