@@ -20,8 +20,8 @@ from mimdet_cli.ablation.folder import is_done
 from mimdet_cli.ablation.layout import CELL, read_record, run_folder
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.build import choose_device, complete
-from mimdet_cli.data.coco import find_data
-from mimdet_cli.data.json_file import read_json
+from mimdet_cli.data.coco.json_file import read_json
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.engine.schedule import total_steps
 from mimdet_cli.errors import DataError
 from mimdet_cli.recipe.load import ResolvedRecipe

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.data.coco import find_data
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.errors import DataError
 from mimdet_cli.files import sha256
 from mimdet_cli.recipe.completed import CompletedRecipe

@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from mimdet_cli.ablation.statistics import Plan, Resampled
-from mimdet_cli.data.coco_reader import read_truth
-from mimdet_cli.data.ground_truth import GroundTruth
-from mimdet_cli.data.json_file import read_json
+from mimdet_cli.data.coco.ground_truth import GroundTruth
+from mimdet_cli.data.coco.json_file import read_json
+from mimdet_cli.data.coco.reader import read_ground_truth
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.files import replacing, sha256
@@ -61,7 +61,7 @@ class Measure:
     def _truth(self, annotations: Path) -> dict[str, Any]:
         """The ground truth of an annotation file."""
         if annotations not in self.truths:
-            self.truths[annotations] = GroundTruth.of(read_truth(annotations), masks=True)
+            self.truths[annotations] = GroundTruth.of(read_ground_truth(annotations), masks=True)
         return self.truths[annotations].content()
 
     def _stamp(self, predictions: Path, annotations: Path) -> str:

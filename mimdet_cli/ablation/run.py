@@ -21,7 +21,7 @@ from mimdet_cli.ablation.own_data import is_own
 from mimdet_cli.ablation.plan import Plan, Run
 from mimdet_cli.ablation.records import RunRecord
 from mimdet_cli.build import choose_device
-from mimdet_cli.data.coco import find_data
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
 from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.progress import Progress

@@ -7,8 +7,8 @@ from mimdet_cli.ablation import own_data
 from mimdet_cli.ablation.differs import Split
 from mimdet_cli.ablation.layout import LAST, run_folder
 from mimdet_cli.ablation.records import AblationRecord
-from mimdet_cli.data.coco import find_data
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 
 RECIPE = "recipe.yaml"
@@ -34,5 +34,5 @@ def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) ->
 
 @cache
 def _split(annotations: Path, name: str) -> Split:
-    content = read_truth(annotations)
+    content = read_ground_truth(annotations)
     return Split(annotations, name, len(content["images"]), len(content["categories"]))

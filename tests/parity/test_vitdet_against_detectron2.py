@@ -26,9 +26,9 @@ from backbones.layers.relative_positions import by_offset
 from backbones.vitdet import ViTDet, ViTDetOptions
 from heads.key_maps import DETECTRON2_HEAD
 from heads.options import HeadOptions
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.evaluation.paste import to_result
-from mimdet_cli.evaluation.rle import to_bitmap
 from mimdet_cli.recipe.schema import Optimizer
 from mimdet_cli.weights.load import load_weights
 

@@ -13,7 +13,7 @@ from mimdet_cli.ablation.sections import ap_tables, cost_table
 from mimdet_cli.ablation.statistics import Plan, Resampled, difference, estimate
 from mimdet_cli.ablation.summary import summarise
 from mimdet_cli.console import Console
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
 from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.evaluation.metrics import METRICS
@@ -47,7 +47,7 @@ def row(summary, label):
 
 def resampled(folder, label, seed, kind):
     path = folder.out / "runs" / folder.cells[label][seed] / "evals/plain/predictions.json"
-    return Resampled.of(match_file(path, read_truth(folder.annotations))[kind], PLAN)
+    return Resampled.of(match_file(path, read_ground_truth(folder.annotations))[kind], PLAN)
 
 
 @pytest.mark.parametrize("kind", ["box_ap", "mask_ap"])
@@ -286,7 +286,7 @@ def test_predictions_that_are_cut_short_or_gone_are_named(folder):
         summary_of(folder)
     first, second = told.value.each()
     assert first.where.startswith(f"{paths[0]}, line")
-    assert (second.what, second.where) == ("There is no such file.", str(paths[1]))
+    assert (second.what, second.where) == ("The file does not exist.", str(paths[1]))
 
 
 def test_other_annotations_than_were_scored_are_refused(folder):
