@@ -29,15 +29,15 @@ POOL = 7
 class BoxHead(nn.Module):
     """Pooled regions to one feature vector each."""
 
-    def __init__(self, in_channels: int, settings: HeadOptions) -> None:
+    def __init__(self, in_channels: int, options: HeadOptions) -> None:
         super().__init__()
-        convs, linears = (4, 1) if settings.box_head == "4conv1fc" else (0, 2)
-        self.convs = conv_stack(in_channels, settings.channels, convs, settings.norm)
-        channels = settings.channels if convs else in_channels
-        widths = [channels * POOL * POOL, *[settings.fc_channels] * linears]
+        convs, linears = (4, 1) if options.box_head == "4conv1fc" else (0, 2)
+        self.convs = conv_stack(in_channels, options.channels, convs, options.norm)
+        channels = options.channels if convs else in_channels
+        widths = [channels * POOL * POOL, *[options.fc_channels] * linears]
         layers = [nn.Linear(widths[i], widths[i + 1]) for i in range(linears)]
         for layer in layers:
-            if RULES[settings.rules].xavier_linears:
+            if RULES[options.rules].xavier_linears:
                 nn.init.xavier_uniform_(layer.weight)
             else:
                 nn.init.kaiming_uniform_(layer.weight, a=1)
@@ -72,7 +72,7 @@ def box_losses(
     logits: Tensor,
     deltas: Tensor,
     sample: RegionSample,
-    settings: HeadOptions,
+    options: HeadOptions,
     coder: Coder = CODER,
 ) -> tuple[Tensor, Tensor]:
     """Class and box loss of logits (R, K + 1) and deltas (R, k, 4), both divided by R."""
@@ -80,7 +80,7 @@ def box_losses(
     classification = F.cross_entropy(logits, sample.labels, reduction="sum") / size
     foreground = torch.where(sample.labels < logits.shape[1] - 1)[0]
     column = sample.labels[foreground].clamp(max=deltas.shape[1] - 1)
-    regression = BOX_LOSSES[settings.box_loss](
+    regression = BOX_LOSSES[options.box_loss](
         deltas[foreground, column], sample.rois[foreground, 1:], sample.boxes[foreground], coder
     )
     return classification, regression / size
@@ -92,7 +92,7 @@ def decode(deltas: Tensor, rois: Tensor, sizes: Tensor, coder: Coder = CODER) ->
 
 
 def best_of_image(
-    probabilities: Tensor, boxes: Tensor, settings: HeadOptions
+    probabilities: Tensor, boxes: Tensor, options: HeadOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Detections of one image: boxes (n, 4), scores (n,) and labels (n,), best first.
 
@@ -100,8 +100,8 @@ def best_of_image(
     """
     boxes = boxes.expand(-1, probabilities.shape[1] - 1, -1)  # (r, k, 4) -> (r, K, 4)
     finite = boxes.isfinite().all(dim=2)  # (r, K)
-    region, label = torch.where((probabilities[:, :-1] > settings.score) & finite)
+    region, label = torch.where((probabilities[:, :-1] > options.score) & finite)
     scores = probabilities[region, label]
     chosen = boxes[region, label]  # (m, 4)
-    keep = batched_nms(chosen, scores, label, settings.nms)[: settings.detections]
+    keep = batched_nms(chosen, scores, label, options.nms)[: options.detections]
     return chosen[keep], scores[keep], label[keep]

@@ -22,9 +22,9 @@ class Coder:
         self.coder = BoxCoder(tuple(weights))
         self.least = [-LIMIT * w for w in weights[2:]] if limited_shrinking else None
 
-    def encode(self, truth: Tensor, boxes: Tensor) -> Tensor:
-        """Deltas (R, 4) that lead from `boxes` to `truth`, both (R, 4)."""
-        return self.coder.encode_single(truth, boxes)
+    def encode(self, gt_boxes: Tensor, boxes: Tensor) -> Tensor:
+        """Deltas (R, 4) that lead from `boxes` to `gt_boxes`, both (R, 4)."""
+        return self.coder.encode_single(gt_boxes, boxes)
 
     def decode(self, deltas: Tensor, boxes: Tensor) -> Tensor:
         """Boxes of the shape of `deltas`, (R, 4) or (R, K, 4), from `boxes` (R, 4)."""
@@ -41,20 +41,22 @@ def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     return boxes.clamp(min=0).minimum(limits)
 
 
-def match(matcher: Matcher, truth: Tensor, boxes: Tensor, claim: float | None = None) -> Tensor:
-    """Index into `truth` (g, 4) for each of `boxes` (n, 4), by IoU: (n,), negative for none.
+def match(
+    matcher: Matcher, gt_boxes: Tensor, boxes: Tensor, min_pos_iou: float | None = None
+) -> Tensor:
+    """Index into `gt_boxes` (g, 4) for each of `boxes` (n, 4), by IoU: (n,), negative for none.
 
-    The negative values are torchvision's: -1 is background, -2 is neither. With `claim`, a
-    ground-truth box takes the boxes that overlap it best, if by that IoU or more; the last of
-    several ground-truth boxes wins.
+    The negative values are torchvision's: -1 is background, -2 is neither. With `min_pos_iou`, a
+    ground-truth box also takes the boxes that overlap it best, if their IoU is at least that, as in
+    mmdetection; where several ground-truth boxes take the same box, the last one wins.
     """
-    if len(truth) == 0 or len(boxes) == 0:  # torchvision's matcher refuses both
+    if len(gt_boxes) == 0 or len(boxes) == 0:  # torchvision's matcher refuses both
         return torch.full((len(boxes),), Matcher.BELOW_LOW_THRESHOLD, device=boxes.device)
-    overlaps = box_iou(truth, boxes)  # (g, n)
+    overlaps = box_iou(gt_boxes, boxes)  # (g, n)
     matches = matcher(overlaps)
-    if claim is None:
+    if min_pos_iou is None:
         return matches
     best = overlaps.amax(dim=1, keepdim=True)  # (g, 1)
-    owner, taken = torch.where((overlaps == best) & (best >= claim))
+    owner, taken = torch.where((overlaps == best) & (best >= min_pos_iou))
     winner = torch.full_like(matches, -1).scatter_reduce(0, taken, owner, "amax")
     return torch.where(winner >= 0, winner, matches)

@@ -3,8 +3,8 @@
 Paper: Cai and Vasconcelos, "Cascade R-CNN" (arXiv:1712.00726), section 4; with a mask head,
 "Cascade R-CNN: High Quality Object Detection and Instance Segmentation" (arXiv:1906.09756),
 section 5. The rules are those of detectron2's `CascadeROIHeads`, which ViTDet (arXiv:2203.16527)
-uses: regions are drawn once, ground truth joins the first stage only, one mask head learns from the
-first stage's sample and reads the last stage's boxes.
+uses: regions are sampled once, ground truth joins the first stage only, one mask head learns from
+the first stage's sample and reads the last stage's boxes.
 
 B images, R regions, K classes, S stages.
 """
@@ -33,15 +33,15 @@ class CascadeHeads(RegionHeads):
     """Detections from proposals by three box heads in a row; all classes share one box."""
 
     def __init__(
-        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadOptions
+        self, in_channels: int, strides: Sequence[int], classes: int, options: HeadOptions
     ) -> None:
-        super().__init__(strides, classes, settings)
-        width = settings.fc_channels
-        self.box_head = nn.ModuleList(BoxHead(in_channels, settings) for _ in range(STAGES))
+        super().__init__(strides, classes, options)
+        width = options.fc_channels
+        self.box_head = nn.ModuleList(BoxHead(in_channels, options) for _ in range(STAGES))
         self.box_predictor = nn.ModuleList(
             BoxPredictor(width, classes, boxes=1) for _ in range(STAGES)
         )
-        self.mask_head = MaskHead(in_channels, classes, settings) if settings.mask else None
+        self.mask_head = MaskHead(in_channels, classes, options) if options.mask else None
 
     def forward(
         self,
@@ -68,7 +68,7 @@ class CascadeHeads(RegionHeads):
         current = sample
         for stage, coder in enumerate(CODERS):
             logits, deltas = self.predict_boxes(maps, current.rois, stage)
-            classification, regression = box_losses(logits, deltas, current, self.settings, coder)
+            classification, regression = box_losses(logits, deltas, current, self.options, coder)
             losses[f"box_class_{stage}"] = classification
             losses[f"box_regression_{stage}"] = regression
             if stage + 1 < STAGES:

@@ -4,8 +4,8 @@ Paper: MIMDet (arXiv:2204.02964), "Inference Strategy" and table 4: a detector t
 half of the tokens is evaluated 2, 4 or 8 times, and the result is their "ensemble". Neither the
 paper nor its code says how they are merged; here
 
-1. each pass draws its own tokens and makes its own proposals, class scores and boxes;
-2. the candidates of all passes are pooled, and then chosen from as in one pass: score threshold,
+1. each pass samples its own tokens and makes its own proposals, class scores and boxes;
+2. the candidates of all passes are pooled, then filtered as in a single pass: score threshold,
    suppression within each class, the best `head.detections` of an image;
 3. a mask is the mean of the probabilities that the passes' maps give at the chosen box.
 
@@ -42,7 +42,7 @@ def detect_together(
 ) -> list[Detections]:
     """Detections of (3, h, w) uint8 images, merged from `passes` evaluations.
 
-    `before` is called with each pass's number, from 0; it may seed what the pass draws.
+    `before` is called with each pass's number, from 0; it may seed what the pass samples.
     """
     batch, sizes = model.prepare(images)
     views = []
@@ -50,7 +50,7 @@ def detect_together(
         before(number)
         maps = model.maps(batch, sizes)
         proposals, _ = model.rpn(maps, sizes)
-        views.append(View(maps[:-1], [one.boxes for one in proposals]))
+        views.append(View(maps[:-1], [of_image.boxes for of_image in proposals]))
     return merge(model.roi_heads, views, sizes)
 
 
@@ -68,6 +68,6 @@ def merge(heads: RegionHeads, views: Sequence[View], sizes: Tensor) -> list[Dete
 def pool(candidates: Sequence[Candidates]) -> Candidates:
     """The candidates of several passes over one image as if they came from one."""
     return Candidates(
-        scores=torch.cat([one.scores for one in candidates]),
-        boxes=torch.cat([one.boxes for one in candidates]),
+        scores=torch.cat([of_pass.scores for of_pass in candidates]),
+        boxes=torch.cat([of_pass.boxes for of_pass in candidates]),
     )

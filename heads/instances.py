@@ -1,34 +1,84 @@
 """What goes into the head and what comes out of it, for one image.
 
 Boxes are (n, 4) float tensors of x0, y0, x1, y1 in pixels of the network input, without padding.
-Labels are class indices from 0; background is no label (it is the last logit inside the head).
+Labels are class indices from 0; background is not a label (it is the last logit inside the head).
+Mask coordinates are pixels too, x to the right, y down; pixel (0, 0) covers the unit square at the
+origin.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Self
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+Ring = NDArray[np.float64]
+Bits = NDArray[np.bool_]
 
-class MaskSource(Protocol):
-    """Ground-truth masks of one image, kept as polygons or bit maps until a box asks for them."""
 
-    def rasterize(self, index: Tensor, boxes: Tensor, size: int) -> Tensor:
-        """Masks `index` (n,) inside `boxes` (n, 4) on a grid of cells: (n, size, size) bool."""
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """The union of closed rings, each (k, 2) corners of x and y."""
+
+    rings: tuple[Ring, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BitPatch:
+    """A bit mask's bounding box at (x, y): `packed` holds height x width bits row by row."""
+
+    packed: NDArray[np.uint8]
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, mask: Bits, x: int = 0, y: int = 0) -> Self:
+        """From a bit mask whose upper left pixel lies at (x, y); empty borders are cut away."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return cls(np.zeros(0, np.uint8), 0, 0, 0, 0)
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        packed = np.packbits(mask[top:bottom, left:right])
+        return cls(packed, x + int(left), y + int(top), int(right - left), int(bottom - top))
+
+    def bits(self) -> Bits:
+        """The bounding box's pixels (height, width)."""
+        flat = np.unpackbits(self.packed, count=self.height * self.width)
+        return flat.reshape(self.height, self.width).view(np.bool_)
+
+
+Shape = Polygons | BitPatch
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceMasks:
+    """One shape per instance, in an image of `height` x `width` pixels.
+
+    Plain arrays on the CPU, and small ones: a polygon is its corners, a bit mask the packed bits of
+    its bounding box. `heads.mask_targets` rasterises them inside the boxes that the head samples.
+    """
+
+    shapes: tuple[Shape, ...]
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Ground truth of one image: boxes (n, 4), labels (n,), masks (None if the data has none)."""
+    """Ground truth of one image: boxes (n, 4) and labels (n,) on the detector's device.
+
+    `masks` stay on the CPU; None if the data has none.
+    """
 
     boxes: Tensor
     labels: Tensor
-    masks: MaskSource | None = None
-
-    def to(self, device: torch.device) -> "Target":
-        """Boxes and labels on another device; masks stay where they are."""
-        return Target(self.boxes.to(device), self.labels.to(device), self.masks)
+    masks: InstanceMasks | None = None
 
 
 @dataclass(frozen=True, slots=True)

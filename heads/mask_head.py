@@ -2,22 +2,18 @@
 
 Paper: He et al., "Mask R-CNN" (arXiv:1703.06870), section 3 and figure 4.
 
-Differs from torchvision's: convolutions may be normalised, the targets are rasterised inside the
-box by the data's own mask source, and their grid is the prediction's.
+Differs from torchvision's: convolutions may be normalised, and the targets are rasterised inside
+the box, on the grid of the prediction (`heads.mask_targets`).
 
 P foreground regions, K classes, C channels.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.conv import conv_stack, init_conv, init_normal
-from heads.instances import Target
 from heads.options import HeadOptions
-from heads.roi_sampling import RegionSample
 from heads.rules import RULES
 
 POOL = 14
@@ -27,14 +23,14 @@ SIZE = 2 * POOL
 class MaskHead(nn.Module):
     """Pooled regions to one mask per class."""
 
-    def __init__(self, in_channels: int, classes: int, settings: HeadOptions) -> None:
+    def __init__(self, in_channels: int, classes: int, options: HeadOptions) -> None:
         super().__init__()
-        channels = settings.channels
-        self.convs = conv_stack(in_channels, channels, 4, settings.norm)
+        channels = options.channels
+        self.convs = conv_stack(in_channels, channels, 4, options.norm)
         self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.logits = nn.Conv2d(channels, classes, 1)
         init_conv(self.up)
-        if RULES[settings.rules].he_mask_logits:
+        if RULES[options.rules].he_mask_logits:
             init_conv(self.logits)
         else:
             init_normal(self.logits, std=0.001)
@@ -50,27 +46,8 @@ def of_class(logits: Tensor, labels: Tensor) -> Tensor:
     return logits[torch.arange(len(labels), device=labels.device), labels]
 
 
-def mask_loss(logits: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
-    """Mean cross-entropy per pixel of the masks of `labels` (P,) against `truth` (P, 28, 28)."""
+def mask_loss(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy per pixel of the masks of `labels` (P,) against `targets` (P, 28, 28)."""
     chosen = of_class(logits, labels)
-    total = F.binary_cross_entropy_with_logits(chosen, truth.to(chosen), reduction="sum")
+    total = F.binary_cross_entropy_with_logits(chosen, targets.to(chosen), reduction="sum")
     return total / max(chosen.numel(), 1)  # zero, and still connected, without foreground
-
-
-def mask_truth(sample: RegionSample, targets: Sequence[Target]) -> Tensor:
-    """Ground-truth masks (P, 28, 28) of a sample that holds foreground regions only.
-
-    The regions of an image are next to each other, as `sample_regions` leaves them.
-    """
-    rois, instances = sample.rois.cpu(), sample.instances.cpu()
-    masks = [torch.zeros(0, SIZE, SIZE, dtype=torch.bool)]
-    for image, target in enumerate(targets):
-        mine = rois[:, 0] == image
-        if not mine.any():
-            continue
-        if target.masks is None:
-            raise ValueError(
-                "the mask head needs masks, but an image has boxes only; switch `head.mask` off"
-            )
-        masks.append(target.masks.rasterize(instances[mine], rois[mine, 1:], SIZE))
-    return torch.cat(masks).to(sample.rois.device)

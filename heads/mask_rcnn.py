@@ -4,7 +4,7 @@ Papers: He et al., "Mask R-CNN" (arXiv:1703.06870); the head's details are those
 (arXiv:2204.02964) and ViTDet (arXiv:2203.16527), which share detectron2's.
 
 Differs from torchvision's `MaskRCNN`: it does not resize, pads only at the bottom and right, and
-predicts in the pixels of its input. Scaling back to the photograph is the caller's.
+predicts in the pixels of its input; the caller scales back to the photograph.
 
 B images; H, W their common padded size.
 """
@@ -36,7 +36,7 @@ class MaskRCNN(nn.Module):
         self,
         backbone: Backbone,
         classes: int,
-        settings: HeadOptions,
+        options: HeadOptions,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         pad: int | None = None,
@@ -46,9 +46,9 @@ class MaskRCNN(nn.Module):
         channels = _common_channels(backbone)
         strides = [level.stride for level in backbone.levels]
         self.backbone = backbone
-        self.rpn = RPN(channels, [*strides, 2 * strides[-1]], settings)
-        heads = CascadeHeads if settings.cascade else RoIHeads
-        self.roi_heads = heads(channels, strides, classes, settings)
+        self.rpn = RPN(channels, [*strides, 2 * strides[-1]], options)
+        heads = CascadeHeads if options.cascade else RoIHeads
+        self.roi_heads = heads(channels, strides, classes, options)
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -57,7 +57,8 @@ class MaskRCNN(nn.Module):
     ) -> dict[str, Tensor] | list[Detections]:
         """Losses by name in training, detections of each image in evaluation.
 
-        `images` are (3, h, w) uint8 RGB of any sizes and on any device. The losses are
+        `images` are (3, h, w) uint8 RGB of any sizes, on the detector's device as are the boxes and
+        labels of `targets`. The losses are
         `rpn_objectness`, `rpn_box`, `box_class`, `box_regression` and, with a mask head, `mask`;
         a cascade has `box_class_0`, `box_regression_0` and so on, one pair for each stage.
         """
@@ -68,9 +69,8 @@ class MaskRCNN(nn.Module):
             return self.roi_heads.detect(maps[:-1], [p.boxes for p in proposals], sizes)
         if targets is None:
             raise ValueError("training needs targets")
-        truth = [target.to(batch.device) for target in targets]
-        proposals, losses = self.rpn(maps, sizes, truth)
-        return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], truth, sizes)
+        proposals, losses = self.rpn(maps, sizes, targets)
+        return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], targets, sizes)
 
     def prepare(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Normalise and pad: one batch (B, 3, H, W) and the true sizes (B, 2)."""
@@ -80,7 +80,6 @@ class MaskRCNN(nn.Module):
         if self.pad is not None:
             batch += (self.pad - self.pixel_mean) / self.pixel_std
         for place, image in zip(batch, images, strict=True):
-            image = image.to(batch.device, non_blocking=True)
             normal = (image - self.pixel_mean) / self.pixel_std
             place[:, : image.shape[1], : image.shape[2]] = normal
         return batch, torch.tensor(shapes, device=batch.device)

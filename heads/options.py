@@ -41,7 +41,7 @@ class HeadOptions(Section):
     anchor_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
     """Height over width of the anchors of every level."""
     rpn_box_loss: Annotated[BoxLossName, Identity.COUNTED_UNLESS_DEFAULT] = "l1"
-    """What the RPN's boxes learn by: L1 of their deltas, or generalised IoU with the truth."""
+    """Loss of the RPN's boxes: L1 of their deltas, or generalised IoU with ground truth."""
     rpn_batch: Count = 256
     """Anchors sampled per image for the RPN losses, at most half of them positive."""
     rpn_pre_nms_train: Count = 2000
@@ -55,7 +55,7 @@ class HeadOptions(Section):
     rpn_nms: Annotated[Share, Effect.BOTH] = 0.7
     """Intersection over union above which the lower of two proposals is dropped."""
     box_loss: Annotated[BoxLossName, Identity.COUNTED_UNLESS_DEFAULT] = "l1"
-    """What the box heads' boxes learn by: L1 of their deltas, or generalised IoU with the truth."""
+    """Loss of the box heads' boxes: L1 of their deltas, or generalised IoU with ground truth."""
     roi_batch: Count = 512
     """Proposals sampled per image for the box losses, at most a quarter of them positive."""
     score: Annotated[Share, Effect.EVALUATION] = 0.05

@@ -16,7 +16,8 @@ from heads import box_head, mask_head
 from heads.box_head import BoxHead, BoxPredictor, best_of_image, box_losses, decode
 from heads.boxes import Coder
 from heads.instances import Detections, Target
-from heads.mask_head import MaskHead, mask_loss, mask_truth, of_class
+from heads.mask_head import MaskHead, mask_loss, of_class
+from heads.mask_targets import mask_targets
 from heads.options import HeadOptions
 from heads.pooling import pool_regions, to_rois
 from heads.roi_sampling import RegionSample, sample_regions
@@ -35,7 +36,7 @@ class Candidates:
 
 
 class RegionHeads(nn.Module, ABC):
-    """What all heads share: drawing regions, cutting them out, masks, choosing detections.
+    """What all heads share: sampling regions, pooling them, masks, choosing detections.
 
     `strides` are those of the maps that regions are read from. A subclass adds its box heads and
     `mask_head`, None for boxes alone.
@@ -43,12 +44,12 @@ class RegionHeads(nn.Module, ABC):
 
     mask_head: MaskHead | None
 
-    def __init__(self, strides: Sequence[int], classes: int, settings: HeadOptions) -> None:
+    def __init__(self, strides: Sequence[int], classes: int, options: HeadOptions) -> None:
         super().__init__()
         self.strides = tuple(strides)
         self.classes = classes
-        self.settings = settings
-        self.rules = RULES[settings.rules]
+        self.options = options
+        self.rules = RULES[options.rules]
 
     @abstractmethod
     def forward(
@@ -70,14 +71,14 @@ class RegionHeads(nn.Module, ABC):
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Tensor
     ) -> list[Detections]:
         """Detections of every image, inside its `sizes` (B, 2)."""
-        found = [self.best(one) for one in self.candidates(maps, proposals, sizes)]
+        found = [self.best(image) for image in self.candidates(maps, proposals, sizes)]
         if self.mask_head is None:
             return found
         return with_masks(found, self.mask_probabilities(self.mask_head, maps, found))
 
     def best(self, candidates: Candidates) -> Detections:
         """The detections of one image, without masks."""
-        return Detections(*best_of_image(candidates.scores, candidates.boxes, self.settings))
+        return Detections(*best_of_image(candidates.scores, candidates.boxes, self.options))
 
     def mask_probabilities(
         self, head: MaskHead, maps: Sequence[Tensor], found: Sequence[Detections]
@@ -87,8 +88,8 @@ class RegionHeads(nn.Module, ABC):
         return of_class(logits, torch.cat([d.labels for d in found])).sigmoid()
 
     def sample(self, proposals: Sequence[Tensor], targets: Sequence[Target]) -> RegionSample:
-        """Regions drawn from the proposals (n_i, 4) of each image and its ground truth."""
-        count = self.settings.roi_batch
+        """Regions sampled from the proposals (n_i, 4) of each image and its ground-truth boxes."""
+        count = self.options.roi_batch
         return sample_regions(proposals, targets, count, self.classes, self.rules)
 
     def mask_losses(
@@ -99,15 +100,15 @@ class RegionHeads(nn.Module, ABC):
             return {}
         foreground = sample.select(sample.labels < self.classes)
         masks = self.predict_masks(self.mask_head, maps, foreground.rois)
-        truth = mask_truth(foreground, targets)
-        return {"mask": mask_loss(masks, foreground.labels, truth)}
+        wanted = mask_targets(foreground, targets, mask_head.SIZE)
+        return {"mask": mask_loss(masks, foreground.labels, wanted)}
 
     def predict_masks(self, head: MaskHead, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Mask logits (P, K, 28, 28) of regions (P, 5)."""
         return head(self.pool(maps, rois, mask_head.POOL))
 
     def pool(self, maps: Sequence[Tensor], rois: Tensor, size: int) -> Tensor:
-        """Regions (R, C, size, size) cut out of the maps."""
+        """Regions (R, C, size, size) pooled from the maps."""
         return pool_regions(maps, self.strides, rois, size)
 
 
@@ -115,13 +116,13 @@ class RoIHeads(RegionHeads):
     """Detections from proposals by one box head, and the losses that teach it."""
 
     def __init__(
-        self, in_channels: int, strides: Sequence[int], classes: int, settings: HeadOptions
+        self, in_channels: int, strides: Sequence[int], classes: int, options: HeadOptions
     ) -> None:
-        super().__init__(strides, classes, settings)
+        super().__init__(strides, classes, options)
         self.coder = Coder(box_head.WEIGHTS, self.rules.limited_shrinking)
-        self.box_head = BoxHead(in_channels, settings)
-        self.box_predictor = BoxPredictor(settings.fc_channels, classes, boxes=classes)
-        self.mask_head = MaskHead(in_channels, classes, settings) if settings.mask else None
+        self.box_head = BoxHead(in_channels, options)
+        self.box_predictor = BoxPredictor(options.fc_channels, classes, boxes=classes)
+        self.mask_head = MaskHead(in_channels, classes, options) if options.mask else None
 
     def forward(
         self,
@@ -138,7 +139,7 @@ class RoIHeads(RegionHeads):
     ) -> dict[str, Tensor]:
         """`box_class`, `box_regression` and, with a mask head, `mask` of a sample."""
         logits, deltas = self.predict_boxes(maps, sample.rois)
-        classification, regression = box_losses(logits, deltas, sample, self.settings, self.coder)
+        classification, regression = box_losses(logits, deltas, sample, self.options, self.coder)
         losses = {"box_class": classification, "box_regression": regression}
         return losses | self.mask_losses(maps, sample, targets)
 

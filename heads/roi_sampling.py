@@ -1,7 +1,7 @@
 """Which regions teach the box and mask heads, and what each of them should become.
 
-Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2.3; without drawing for the later stages
-of Cai and Vasconcelos, "Cascade R-CNN" (arXiv:1712.00726), section 4.2.
+Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2.3; the later stages of Cai and
+Vasconcelos, "Cascade R-CNN" (arXiv:1712.00726), section 4.2, take all regions.
 
 R regions of all images together.
 """
@@ -24,23 +24,23 @@ FOREGROUND = 0.25
 
 @dataclass(frozen=True, slots=True)
 class RegionSample:
-    """Regions of the losses.
+    """Regions that enter the losses.
 
     `rois` (R, 5): image index and box. `labels` (R,): class, background being the number of
-    classes. `boxes` (R, 4) and `instances` (R,): box and index within its image of the ground
-    truth that a region belongs to; without meaning for the background.
+    classes. `boxes` (R, 4) and `matched_gt` (R,): the ground-truth box that a region matches, and
+    its index within the image; meaningless for the background.
     """
 
     rois: Tensor
     labels: Tensor
     boxes: Tensor
-    instances: Tensor
+    matched_gt: Tensor
 
     def select(self, mask: Tensor) -> "RegionSample":
         """The regions where `mask` (R,) is true."""
         index = torch.where(mask)[0]
         return RegionSample(
-            self.rois[index], self.labels[index], self.boxes[index], self.instances[index]
+            self.rois[index], self.labels[index], self.boxes[index], self.matched_gt[index]
         )
 
 
@@ -52,7 +52,7 @@ def sample_regions(
     classes: int,
     rules: Rules = DETECTRON2,
 ) -> RegionSample:
-    """Draw `count` regions per image from its proposals and ground-truth boxes.
+    """Sample `count` regions per image from its proposals and ground-truth boxes.
 
     An IoU of 0.5 makes a region foreground; at most a quarter of the sample is foreground.
     """
@@ -61,12 +61,12 @@ def sample_regions(
     regions, indices = [], []
     for proposed, target in zip(proposals, targets, strict=True):
         candidates = torch.cat((proposed, target.boxes))
-        if rules.region_claim is None:
+        if rules.roi_min_pos_iou is None:
             matches = match(matcher, target.boxes, candidates)
-        else:  # proposals are taken before the ground-truth boxes join, each as its own match
+        else:  # low-quality matches are for proposals; a ground-truth box matches itself
             itself = torch.arange(len(target.boxes), device=proposed.device)
-            taken = match(matcher, target.boxes, proposed, rules.region_claim)
-            matches = torch.cat((taken, itself))
+            matched = match(matcher, target.boxes, proposed, rules.roi_min_pos_iou)
+            matches = torch.cat((matched, itself))
         foreground, background = sampler([(matches >= 0).long()])
         chosen = torch.where(foreground[0] | background[0])[0]
         regions.append(candidates[chosen])
@@ -90,13 +90,13 @@ def _labelled(
     targets: Sequence[Target],
     classes: int,
 ) -> RegionSample:
-    """Regions (n_i, 4) with what their `matches` (n_i,) in the ground truth tell of them."""
+    """Regions (n_i, 4) with class and box of the ground truth that they match, by index (n_i,)."""
     pairs = list(zip(targets, matches, strict=True))
     return RegionSample(
         rois=to_rois(regions),
         labels=torch.cat([_pick(t.labels, index, classes) for t, index in pairs]),
         boxes=torch.cat([_pick(t.boxes, index, 0) for t, index in pairs]),
-        instances=torch.cat([index.clamp(min=0) for index in matches]),
+        matched_gt=torch.cat([index.clamp(min=0) for index in matches]),
     )
 
 

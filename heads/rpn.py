@@ -35,7 +35,7 @@ CANVAS = 32  # mmdet pads each image to a multiple of this before it pads the ba
 
 @dataclass(frozen=True, slots=True)
 class AnchorSample:
-    """Anchors drawn for the losses, as indices into the flattened (B * A) anchors.
+    """Anchors sampled for the losses, as indices into the flattened (B * A) anchors.
 
     `boxes` (P, 4) are the ground-truth boxes of the positive ones.
     """
@@ -54,17 +54,17 @@ class Proposals:
 
 
 class RPN(nn.Module):
-    """Proposals from the pyramid, and the two losses that teach them."""
+    """Proposals from the pyramid, and the two losses they are trained by."""
 
-    def __init__(self, in_channels: int, strides: Sequence[int], settings: HeadOptions) -> None:
+    def __init__(self, in_channels: int, strides: Sequence[int], options: HeadOptions) -> None:
         super().__init__()
-        self.settings = settings
-        self.rules = RULES[settings.rules]
+        self.options = options
+        self.rules = RULES[options.rules]
         self.coder = Coder(WEIGHTS, self.rules.limited_shrinking)
-        self.anchors = Anchors(settings.anchor_sizes, settings.anchor_ratios, strides)
-        widths = [in_channels, *[settings.channels] * settings.rpn_convs]
+        self.anchors = Anchors(options.anchor_sizes, options.anchor_ratios, strides)
+        widths = [in_channels, *[options.channels] * options.rpn_convs]
         self.convs = nn.ModuleList(
-            nn.Conv2d(widths[i], settings.channels, 3, padding=1) for i in range(settings.rpn_convs)
+            nn.Conv2d(widths[i], options.channels, 3, padding=1) for i in range(options.rpn_convs)
         )
         self.objectness = nn.Conv2d(widths[-1], self.anchors.per_cell, 1)
         self.deltas = nn.Conv2d(widths[-1], 4 * self.anchors.per_cell, 1)
@@ -85,10 +85,10 @@ class RPN(nn.Module):
         return proposals, self.losses(logits, deltas, anchors, sample)
 
     def sample(self, anchors: Tensor, targets: Sequence[Target], sizes: Tensor) -> AnchorSample:
-        """Draw from `anchors` (A, 4) for images of `sizes` (B, 2)."""
+        """Sample from `anchors` (A, 4) for images of `sizes` (B, 2)."""
         usable = on_canvas(anchors, sizes) if self.rules.own_canvas else None
         boxes = [target.boxes for target in targets]
-        return sample_anchors(anchors, boxes, self.settings.rpn_batch, self.rules, usable)
+        return sample_anchors(anchors, boxes, self.options.rpn_batch, self.rules, usable)
 
     def predict(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Logits (B, A_l) and deltas (B, A_l, 4) of each level, in the order of the anchors."""
@@ -111,7 +111,7 @@ class RPN(nn.Module):
         sizes: Tensor,
     ) -> list[Proposals]:
         """The best boxes of each image, at most `rpn_post_nms_*` of them."""
-        use = self.settings
+        use = self.options
         before = use.rpn_pre_nms_train if self.training else use.rpn_pre_nms_test
         after = use.rpn_post_nms_train if self.training else use.rpn_post_nms_test
         boxes, scores, levels = best_per_level(logits, deltas, anchors, before, self.coder)
@@ -138,7 +138,7 @@ class RPN(nn.Module):
             torch.cat(list(deltas), dim=1),
             torch.cat(list(anchors)),
             sample,
-            self.settings,
+            self.options,
             self.rules,
         )
         return {"rpn_objectness": objectness, "rpn_box": box}
@@ -192,24 +192,24 @@ def sample_anchors(
     rules: Rules = DETECTRON2,
     usable: Tensor | None = None,
 ) -> AnchorSample:
-    """Match `anchors` (A, 4) with each image's ground truth and draw `count` per image.
+    """Match `anchors` (A, 4) with each image's ground truth and sample `count` per image.
 
     Positive from an IoU of 0.7 or as the best of a ground-truth box (ties included), negative
     below 0.3; at most half of the sample is positive. Only `usable` (B, A) anchors take part.
     """
-    matcher = Matcher(0.7, 0.3, allow_low_quality_matches=rules.anchor_claim is None)
+    matcher = Matcher(0.7, 0.3, allow_low_quality_matches=rules.rpn_min_pos_iou is None)
     sampler = BalancedPositiveNegativeSampler(count, 0.5)
     everywhere = torch.arange(len(anchors), device=anchors.device)
     positive, negative, matched = [], [], []
-    for image, truth in enumerate(boxes):
+    for image, gt_boxes in enumerate(boxes):
         mine = everywhere if usable is None else torch.where(usable[image])[0]
-        matches = match(matcher, truth, anchors[mine], rules.anchor_claim)
+        matches = match(matcher, gt_boxes, anchors[mine], rules.rpn_min_pos_iou)
         labels = (matches >= 0).long()
         labels[matches == Matcher.BETWEEN_THRESHOLDS] = -1
         chosen = [torch.where(mask[0])[0] for mask in sampler([labels])]
         positive.append(mine[chosen[0]] + image * len(anchors))
         negative.append(mine[chosen[1]] + image * len(anchors))
-        matched.append(truth[matches[chosen[0]]])
+        matched.append(gt_boxes[matches[chosen[0]]])
     return AnchorSample(torch.cat(positive), torch.cat(negative), torch.cat(matched))
 
 
@@ -218,22 +218,22 @@ def rpn_losses(
     deltas: Tensor,
     anchors: Tensor,
     sample: AnchorSample,
-    settings: HeadOptions,
+    options: HeadOptions,
     rules: Rules = DETECTRON2,
 ) -> tuple[Tensor, Tensor]:
     """Objectness and box loss of logits (B, A) and deltas (B, A, 4), divided by one number.
 
     That is `rpn_batch` * B, or with `mean_of_sampled` the size of the sample.
     """
-    full = logits.shape[0] * settings.rpn_batch
-    size = _drawn(sample, logits) if rules.mean_of_sampled else full
+    full = logits.shape[0] * options.rpn_batch
+    size = _sampled(sample, logits) if rules.mean_of_sampled else full
     chosen = torch.cat((sample.positive, sample.negative))
-    truth = torch.zeros(len(chosen), device=logits.device)
-    truth[: len(sample.positive)] = 1
+    positive = torch.zeros(len(chosen), device=logits.device)
+    positive[: len(sample.positive)] = 1
     objectness = F.binary_cross_entropy_with_logits(
-        logits.flatten()[chosen], truth, reduction="sum"
+        logits.flatten()[chosen], positive, reduction="sum"
     )
-    box = BOX_LOSSES[settings.rpn_box_loss](
+    box = BOX_LOSSES[options.rpn_box_loss](
         deltas.flatten(0, 1)[sample.positive],
         anchors[sample.positive % len(anchors)],
         sample.boxes,
@@ -242,8 +242,8 @@ def rpn_losses(
     return objectness / size, box / size
 
 
-def _drawn(sample: AnchorSample, logits: Tensor) -> Tensor:
-    """Anchors drawn in all images of logits (B, A), at least one positive and negative in each."""
+def _sampled(sample: AnchorSample, logits: Tensor) -> Tensor:
+    """Sampled anchors of logits (B, A), counting at least one positive and negative per image."""
     images, anchors = logits.shape
     counts = [
         torch.bincount(part // anchors, minlength=images)

@@ -22,7 +22,7 @@ from typing import Any
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.console import Console
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.detector import Detector, load_detector

@@ -14,9 +14,9 @@ from backbones.options.base import for_one_process
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.backbone_class import backbone_class as backbone_class
-from mimdet_cli.data.coco import CocoSplit, find_data, load_split
+from mimdet_cli.data.batch import Batch
+from mimdet_cli.data.coco.split import CocoSplit, find_data, load_split
 from mimdet_cli.data.loader import train_loader
-from mimdet_cli.data.sample import Batch
 from mimdet_cli.engine.freeze import freeze
 from mimdet_cli.engine.optim import build_optimizer
 from mimdet_cli.engine.schedule import Schedule, scaled_lr

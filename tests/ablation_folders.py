@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.rle import to_rle
 from mimdet_cli.evaluation.coco_ap import score
-from mimdet_cli.evaluation.rle import to_rle
 
 SIDE = 64
 IMAGES = 8
@@ -103,7 +103,7 @@ class Folder:
         target.mkdir(parents=True)
         entries = _found(moved, f"{label} {seed}")
         (target / "predictions.json").write_text(json.dumps(entries))
-        ap = score(read_truth(self.annotations), entries, masks=True).to_json()
+        ap = score(read_ground_truth(self.annotations), entries, masks=True).to_json()
         values = self.cell(folder)
         values["evaluations"][key] = {"ap": ap, "gmacs": values["gmacs"]}
         (folder / "cell.json").write_text(json.dumps(values))

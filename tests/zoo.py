@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from heads.instances import Target
-from mimdet_cli.data.coco import CocoSplit, load_split
-from mimdet_cli.data.mask_shapes import BitPatch
-from mimdet_cli.data.masks import InstanceMasks
-from mimdet_cli.data.sample import Sample
+from heads.instances import BitPatch, InstanceMasks, Target
+from mimdet_cli.data.annotations import Annotations
+from mimdet_cli.data.batch import RawSample
+from mimdet_cli.data.coco.split import CocoSplit, load_split
 
 SMALL = {
     "mimdet": {
@@ -69,10 +68,15 @@ def targets() -> list[Target]:
     return found
 
 
-def samples() -> list[Sample]:
-    """The photographs with their targets, as a batch has them."""
+def samples() -> list[RawSample]:
+    """The photographs with their annotations, as the loader's workers have them."""
     return [
-        Sample(image, i, (image.shape[1], image.shape[2]), target)
+        RawSample(
+            image.permute(1, 2, 0).numpy(),
+            i,
+            (image.shape[1], image.shape[2]),
+            Annotations(target.boxes.double().numpy(), target.labels.numpy(), target.masks),
+        )
         for i, (image, target) in enumerate(zip(photographs(), targets(), strict=True))
     ]
 

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heads.instances import Target
+from heads.instances import BitPatch, InstanceMasks, Target
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.conformance.promise import Verdict
 from mimdet_cli.conformance.subject import Subject
-from mimdet_cli.data.mask_shapes import BitPatch
-from mimdet_cli.data.masks import InstanceMasks
-from mimdet_cli.data.scenes import CLASSES, draw_scene
+from mimdet_cli.data.scenes import CLASSES, random_scene
 
 STEPS, ENDS = 16, 3
 SHARE = 0.78
@@ -63,7 +61,7 @@ def learning(subject: Subject) -> Verdict:
 
 def shapes(side: int, seed: int) -> tuple[Tensor, Target]:
     """One generated picture (3, side, side), and what is on it."""
-    scene = draw_scene(side, np.random.default_rng(seed))
+    scene = random_scene(side, np.random.default_rng(seed))
     boxes = []
     for thing in scene.things:
         rows, columns = np.flatnonzero(thing.seen.any(1)), np.flatnonzero(thing.seen.any(0))

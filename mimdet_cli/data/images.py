@@ -1,4 +1,4 @@
-"""Reading an image file: always 8-bit RGB, upright as its annotations see it."""
+"""Pixels: read as 8-bit RGB, upright as the annotations see them; resized and padded."""
 
 from pathlib import Path
 
@@ -34,13 +34,13 @@ def read_image(
         raise DataError(
             f"The image cannot be read: {_reason(error)}.",
             where=str(path),
-            fix="replace the file, or take it and its annotations out of the data.",
+            fix="replace the file, or remove it and its annotations from the data set.",
         ) from error
     if expected is not None and pixels.shape[:2] != expected:
         height, width = pixels.shape[:2]
         name = "The image" if image_id is None else f"Image {image_id}"
         raise DataError(
-            f"{name} is {width} x {height} pixels, its annotation file says "
+            f"{name} is {width} x {height} pixels, but its annotation file says "
             f"{expected[1]} x {expected[0]}.",
             where=str(path),
             fix="correct width and height in the annotation file, or replace the image.",
@@ -56,8 +56,22 @@ def to_pixels(image: Image.Image) -> Pixels:
         raise DataError(
             f"The image cannot be read: {_reason(error)}.",
             where=repr(image),
-            fix="give an image whose file is whole and still open.",
+            fix="give an image whose file is complete and still open.",
         ) from error
+
+
+def resize_pixels(image: Pixels, height: int, width: int) -> Pixels:
+    """The image (h, w, 3) at another size, as detectron2 does it: PIL's bilinear filter."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def padded(image: Pixels, size: int, grey: int) -> Pixels:
+    """The image in the upper left corner of a grey square of `size`."""
+    canvas = np.full((size, size, 3), grey, np.uint8)
+    canvas[: image.shape[0], : image.shape[1]] = image
+    return canvas
 
 
 def _upright(image: Image.Image, expected: tuple[int, int] | None) -> Image.Image:
@@ -83,7 +97,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is damaged, or no image of a known kind"
+        return "it is damaged, or not in a known image format"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).rstrip(".")

@@ -7,41 +7,57 @@ left over at the end of an epoch waits for the next, so none is lost, however ra
 is only shown later. Groups do not depend on workers, nor on how many processes share one.
 """
 
-from collections.abc import Iterator
-from itertools import count
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Draw(NamedTuple):
+class ImageUse(NamedTuple):
     """One use of an image: each epoch uses each image once."""
 
     epoch: int
     image: int
 
     def generator(self, seed: int) -> np.random.Generator:
-        """The randomness of this use, whoever computes it."""
+        """The randomness of this use, whichever worker computes it."""
         # the leading 1 keeps it apart from the generators that shuffle
         return np.random.default_rng([1, seed, self.epoch, self.image])
 
 
-def draws(images: NDArray[np.int64], seed: int) -> Iterator[Draw]:
+class BatchKeys:
+    """The keys of every batch, generated anew for each pass; `length` is None if endless."""
+
+    def __init__(self, batches: Callable[[], Iterator[list[Any]]], length: int | None) -> None:
+        self.batches = batches
+        self.length = length
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return islice(self.batches(), self.length)
+
+    def __len__(self) -> int:
+        if self.length is None:
+            raise TypeError("this loader has no end")
+        return self.length
+
+
+def image_uses(images: NDArray[np.int64], seed: int) -> Iterator[ImageUse]:
     """All uses of the images, epoch after epoch, without end."""
     for epoch in count():
         shuffled = np.random.default_rng([0, seed, epoch]).permutation(images)
-        yield from (Draw(epoch, image) for image in shuffled.tolist())
+        yield from (ImageUse(epoch, image) for image in shuffled.tolist())
 
 
 def groups(
     images: NDArray[np.int64], landscape: NDArray[np.bool_] | None, size: int, seed: int
-) -> Iterator[list[Draw]]:
+) -> Iterator[list[ImageUse]]:
     """Groups of `size`; `landscape` (one flag per image number) keeps the two kinds apart."""
-    queues: tuple[list[Draw], list[Draw]] = ([], [])
-    for draw in draws(images, seed):
-        queue = queues[0 if landscape is None else int(landscape[draw.image])]
-        queue.append(draw)
+    queues: tuple[list[ImageUse], list[ImageUse]] = ([], [])
+    for use in image_uses(images, seed):
+        queue = queues[0 if landscape is None else int(landscape[use.image])]
+        queue.append(use)
         if len(queue) == size:
             yield queue.copy()
             queue.clear()

@@ -1,6 +1,6 @@
 """One picture of the embedded data set: shapes that hide each other, on a cluttered background.
 
-The class is the shape; colours are drawn per object and say nothing. A later object lies on top,
+The class is the shape; colours are random and mean nothing. A later object lies on top,
 and what it hides is no part of the mask below.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from mimdet_cli.data.masks import fill
+from heads.mask_targets import fill
 
 CLASSES = ("circle", "rectangle", "triangle")
 SMALLEST, LARGEST, SMALLEST_SEEN = 18, 96, 16  # pixels, longer side
@@ -49,7 +49,7 @@ class Scene:
     crowd: Bits | None = None
 
 
-def draw_scene(size: int, rng: np.random.Generator, *, empty: bool = False) -> Scene:
+def random_scene(size: int, rng: np.random.Generator, *, empty: bool = False) -> Scene:
     """A scene of 2 to 8 objects, or of background only."""
     pixels = background(size, rng)
     things = [] if empty else place_things(size, rng)
@@ -58,7 +58,7 @@ def draw_scene(size: int, rng: np.random.Generator, *, empty: bool = False) -> S
     return Scene(finish(pixels, rng), things)
 
 
-def draw_crowd(size: int, rng: np.random.Generator) -> Scene:
+def random_crowd(size: int, rng: np.random.Generator) -> Scene:
     """A scene whose lower quarter is a heap of small circles, annotated as one region."""
     pixels = background(size, rng)
     things: list[Thing] = []
@@ -138,7 +138,7 @@ def background(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def paint(pixels: NDArray[np.float64], outline: Outline, rng: np.random.Generator) -> None:
-    """Fill an outline in place with a colour of its own, shaded, with smooth edges."""
+    """Fill an outline in place with a random colour, shaded, with smooth edges."""
     left, top = np.floor(outline.min(axis=0)).astype(int)
     right, bottom = np.ceil(outline.max(axis=0)).astype(int)
     width, height = int(right - left), int(bottom - top)

@@ -1,8 +1,8 @@
-"""The embedded data set: coloured shapes in COCO format, drawn from a seed.
+"""The embedded data set: coloured shapes in COCO format, generated from a seed.
 
-It needs no download, trains in minutes and holds what real data hold: objects that hide each
-other, polygons, compressed and uncompressed run lengths, a crowd region and an image without
-objects. The same arguments give the same bytes; image `i` of a split does not depend on the others.
+It needs no download, trains in minutes and has what real data have: objects that hide each other,
+polygons, compressed and uncompressed run lengths, a crowd region and an image without objects.
+same arguments give the same bytes; image `i` of a split does not depend on the others.
 """
 
 import json
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mimdet_cli.data import rle
-from mimdet_cli.data.json_file import read_json
-from mimdet_cli.data.scenes import CLASSES, Scene, Thing, draw_crowd, draw_scene
+from mimdet_cli.data.coco import rle
+from mimdet_cli.data.coco.json_file import read_json
+from mimdet_cli.data.scenes import CLASSES, Scene, Thing, random_crowd, random_scene
 from mimdet_cli.errors import DataError, RecipeError, ResourceError
 from mimdet_cli.files import write_text
 
@@ -30,8 +30,8 @@ def write_demo(
 ) -> bool:
     """Write `{train,val}/*.jpg` and `annotations/instances_{train,val}.json` below a folder.
 
-    Images are `size` x `size` pixels. The set appears whole or not at all. False says that the
-    folder held the very same set, which was left as it is.
+    Images are `size` x `size` pixels. The set appears whole or not at all. Returns False
+    if the folder already held this very set, which is left alone.
     """
     _check(train, val, size, seed)
     info = {"description": "mimdet demo", "version": VERSION, "seed": seed, "size": size}
@@ -99,7 +99,9 @@ def _write_split(
     for i in range(count):
         rng = np.random.default_rng([*seed, i])
         scene = (
-            draw_crowd(size, rng) if i == CROWD_AT else draw_scene(size, rng, empty=i == EMPTY_AT)
+            random_crowd(size, rng)
+            if i == CROWD_AT
+            else random_scene(size, rng, empty=i == EMPTY_AT)
         )
         name = f"{i:06d}.jpg"
         Image.fromarray(scene.pixels).save(root / split / name, quality=92)

@@ -1,11 +1,11 @@
-"""Checkpoints: folders of safetensors that count only with their manifest.
+"""Checkpoints: folders of safetensors that are valid only with their manifest.
 
     step-N/   model.safetensors, optimizer.safetensors, recipe.yaml, classes.json, manifest.json
     last/     the newest of them without the optimizer; best/ likewise, by box AP
 
-The manifest of a step also has what of the optimizer's state is no tensor, and which learning
-parameters have none. A folder is filled under another name and renamed, the manifest in it lists
-every file with its size, so a checkpoint that is there is whole.
+The manifest of a step also has those values of the optimizer's state that are not tensors, and the
+names of the learning parameters without state. A folder is filled under another name, then renamed,
+and its manifest lists every file with its size, so a checkpoint that exists is whole.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Parameters that do not learn, chosen by name, and the statistics that belong to them."""
+"""Freezing: parameters that do not learn, chosen by name, and their batch norms' statistics."""
 
 import re
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def freeze(detector: nn.Module, patterns: Sequence[str]) -> None:
 def to_training_mode(detector: nn.Module) -> None:
     """Training mode, but batch norms whose weights are frozen keep their statistics.
 
-    A backbone may keep more of them, and says so in its own `train`.
+    A backbone may keep more of them, by its `train` method.
     """
     detector.train()
     for module in detector.modules():

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line per event, readable while the run goes on."""
+"""`metrics.jsonl`: one line per event, readable during the run."""
 
 import json
 import math
@@ -15,13 +15,13 @@ class Journal:
         self.path = path
 
     def write(self, event: str, **fields: Any) -> None:
-        """One line; numbers that are not finite become null, as JSON has no word for them."""
+        """One line; numbers that are not finite become null, since JSON cannot express them."""
         line = json.dumps(_finite({"event": event, **fields}), allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines; a line that a crash cut short is left out."""
+        """All whole lines; a line that a crash truncated is skipped."""
         if not self.path.exists():
             return []
         records = []
@@ -40,5 +40,5 @@ class Journal:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

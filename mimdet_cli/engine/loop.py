@@ -1,10 +1,10 @@
-"""The training loop: take a batch, make a step, and now and then do something else."""
+"""The training loop: take a batch, make a step, run the actions that are due."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step, StepReport
 

@@ -1,8 +1,8 @@
-"""Optimizers by name, over groups by rule: which side of the multiplier, how deep, decayed or not.
+"""Optimizers by name, over parameter groups by rule: multiplier, layer depth, weight decay.
 
-AdamW's weight decay is decoupled: a step takes rate x decay off the parameter. SGD's is the L2
-penalty of torch and detectron2: decay x parameter joins the gradient and so goes through the
-momentum, which makes it stronger, about 1 / (1 - momentum) times for the same number.
+AdamW's weight decay is decoupled: a step subtracts rate x decay x parameter. SGD's is the L2
+penalty of torch and detectron2: decay x parameter is added to the gradient and so goes through the
+momentum, which makes the same number about 1 / (1 - momentum) times as strong.
 """
 
 import re
@@ -17,8 +17,6 @@ from backbones.contract import Backbone, ParameterRule
 from mimdet_cli.recipe.schema import Optimizer
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
-
-
 Groups = list[dict[str, Any]]
 
 
@@ -30,16 +28,16 @@ class UpdateRule:
     moments: int
 
 
-def _adamw(groups: Groups, settings: Optimizer) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+def _adamw(groups: Groups, options: Optimizer) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=options.betas, eps=options.eps, fused=True)
 
 
-def _sgd(groups: Groups, settings: Optimizer) -> torch.optim.Optimizer:
+def _sgd(groups: Groups, options: Optimizer) -> torch.optim.Optimizer:
     """Not fused: torch's fused kernel fails where a parameter gets its first gradient late.
 
     It also fills the momentum in steps that the loss scale skips.
     """
-    return torch.optim.SGD(groups, momentum=settings.momentum)
+    return torch.optim.SGD(groups, momentum=options.momentum)
 
 
 OPTIMIZERS: Final[Mapping[str, UpdateRule]] = {

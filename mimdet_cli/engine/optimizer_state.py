@@ -1,9 +1,9 @@
-"""The optimizer's state by parameter name: all of it is saved, and exactly it must come back.
+"""The optimizer's state by parameter name: all of it is saved, and all of it must be restored.
 
 A checkpoint holds the tensors as `NAME.ENTRY` (`rpn.conv.weight.exp_avg`), values that are not
 tensors under the same names, and which learning parameters had no state because they never had a
-gradient. What must be there at resume is asked of the optimizer itself: the entries that its first
-step makes for a parameter. Groups and their rates are the recipe's, not part of it.
+gradient. The optimizer itself tells what must be there at resume: the entries that its first step
+makes for a parameter. Groups and their rates come from the recipe, not from the checkpoint.
 """
 
 import copy
@@ -38,14 +38,17 @@ class OptimizerState:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One entry that an optimizer keeps of a parameter; `like` is None for a plain value."""
+    """One entry that an optimizer keeps for a parameter; `like` is None for a plain value."""
 
     parameter: nn.Parameter
     key: str
     like: tuple[torch.Size, torch.device] | None
 
     def place(self, stored: Tensor | Plain) -> Tensor | Plain:
-        """The stored entry where this optimizer has it; a fused one walks it with its parameter."""
+        """The stored entry on this optimizer's device, in the parameter's layout if of its shape.
+
+        Fused kernels walk it together with its parameter.
+        """
         if not isinstance(stored, Tensor):
             return stored
         if stored.shape == self.parameter.shape:
@@ -76,10 +79,10 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerStat
 def put_back(
     model: nn.Module, optimizer: torch.optim.Optimizer, saved: OptimizerState, folder: Path
 ) -> None:
-    """Give the optimizer what `collect` found, on each parameter's device and in its layout.
+    """Restore what `collect` found, on each parameter's device and in its layout.
 
     Each learning parameter must have all entries that the optimizer keeps, or none if it had no
-    state when it was saved, and nothing else may be there. Errors are located in `folder`.
+    state when saved; other entries are errors. `folder` is where errors are said to be.
     """
     expected = _expected(model, optimizer, saved)
     stored = {**saved.tensors, **saved.values}
@@ -123,7 +126,7 @@ def _expected(
 def _first_entries(
     trial: torch.optim.Optimizer, group: Mapping[str, Any], parameter: nn.Parameter
 ) -> dict[str, tuple[torch.Size, torch.device] | None]:
-    """What the optimizer keeps of a parameter after one step, tried on a stand-in of zeros."""
+    """What the optimizer keeps for a parameter after one step, tried on a stand-in of zeros."""
     stand_in = torch.zeros_like(parameter)
     stand_in.grad = torch.zeros_like(parameter)
     trial.state = defaultdict(dict)

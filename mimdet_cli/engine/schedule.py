@@ -9,7 +9,7 @@ LR_EXPONENT = {"sqrt": 0.5, "linear": 1.0, "none": 0.0}
 
 
 def scaled_lr(recipe: Recipe) -> float:
-    """`optimizer.lr` carried from `optimizer.base_batch` to `train.batch`."""
+    """`optimizer.lr` scaled from `optimizer.base_batch` to `train.batch`."""
     ratio = recipe.train.batch / recipe.optimizer.base_batch
     return recipe.optimizer.lr * ratio ** LR_EXPONENT[recipe.optimizer.scale]
 
@@ -27,8 +27,8 @@ def total_steps(recipe: Recipe, train_images: int) -> int:
 class Schedule:
     """Linear warm-up into steps or half a cosine, as fvcore composes them.
 
-    `warmup` is in steps and need not be whole. The warm-up ends at the value that the schedule has
-    there, so a cosine continues without a jump.
+    `warmup` is in steps and may be fractional. The warm-up ends at the schedule's value there, so a
+    cosine continues without a jump.
     """
 
     steps: int

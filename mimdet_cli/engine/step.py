@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone
 from heads.mask_rcnn import canvas
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.engine.freeze import to_training_mode
 from mimdet_cli.engine.optim import set_lr
 from mimdet_cli.engine.schedule import Schedule
@@ -24,7 +24,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class StepReport:
     """What one step did: its losses, learning rate, gradient norm (None unless clipped).
 
-    `tokens` are those that the encoder saw, of how many (None where the backbone sees all).
+    `tokens` are (seen by the encoder, in all), None where the backbone sees all.
     """
 
     step: int
@@ -75,7 +75,7 @@ class Step:
         values = torch.stack(list(totals.values())).tolist()  # one copy from the device
         return StepReport(
             step=state.step,
-            images=sum(len(part.samples) for part in parts),
+            images=sum(len(part) for part in parts),
             tokens=total(tokens),
             losses=dict(zip(totals, values, strict=True)),
             lr=lr,
@@ -83,13 +83,12 @@ class Step:
         )
 
     def _losses(self, state: TrainState, part: Batch) -> dict[str, Tensor]:
-        images = [s.image.to(self.device, non_blocking=True) for s in part.samples]
-        targets = [s.target.to(self.device) for s in part.samples if s.target is not None]
+        batch = part.to(self.device)
         with torch.autocast(
             self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"
         ):
             try:
-                return state.model(images, targets)
+                return state.model(batch.images, batch.targets)
             except FloatingPointError as error:  # the proposals, before there is a loss
                 raise diverged("the region proposals are", state.step, [part]) from error
 
@@ -98,7 +97,7 @@ class Step:
         if self.clip is not None:
             state.scaler.unscale_(state.optimizer)
             norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.clip))
-            # the loss scale's search for its size begins with infinite gradients, by design
+            # fp16's loss scale finds its size by starting from infinite gradients
             if not (math.isfinite(norm) or state.scaler.is_enabled()):
                 raise diverged(f"the gradient norm ({norm}) is", state.step, parts)
         state.scaler.step(state.optimizer)
@@ -111,19 +110,18 @@ def tokens_seen(model: nn.Module, part: Batch) -> tuple[int, int] | None:
     """Tokens that the backbone sees of all images of `part`, and how many there are."""
     backbone = model.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
-    shapes = [(sample.image.shape[1], sample.image.shape[2]) for sample in part.samples]
-    seen = backbone.tokens_seen(*canvas(shapes, backbone.padding))
-    return None if seen is None else (len(shapes) * seen[0], len(shapes) * seen[1])
+    seen = backbone.tokens_seen(*canvas(part.sizes, backbone.padding))
+    return None if seen is None else (len(part) * seen[0], len(part) * seen[1])
 
 
 def total(tokens: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """Sums of (seen, of how many); None of nothing."""
+    """Sums of (seen, in all); None if there are none."""
     return (sum(seen for seen, _ in tokens), sum(of for _, of in tokens)) if tokens else None
 
 
 def diverged(what: str, step: int, parts: Sequence[Batch]) -> DivergedError:
     """The error of a step (counted from 0) whose `parts` gave numbers that are not finite."""
-    ids = ", ".join(str(sample.image_id) for part in parts for sample in part.samples)
+    ids = ", ".join(str(image_id) for part in parts for image_id in part.image_ids)
     return DivergedError(
         f"{what} not finite at step {step + 1}: training has diverged.",
         where=f"image ids {ids}",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mimdet_cli.data.segmentations import is_absent
+from mimdet_cli.data.coco.segmentations import is_absent
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.metrics import ACCURACIES, HEADLINES, TASKS, Task
 

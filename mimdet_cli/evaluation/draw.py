@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.evaluation.palette import Colour, colour_of, ink_on
 from mimdet_cli.evaluation.results import Floats, ImageResult
-from mimdet_cli.evaluation.rle import to_bitmap
 
 SHORT_SIDE = 480
 MASK_OPACITY = 0.42

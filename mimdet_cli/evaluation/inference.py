@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.evaluation.ensemble import Draws, detect_drawn, digest
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.results import ImageResult
@@ -34,19 +34,17 @@ def detect(
     results: list[ImageResult] = []
     with _evaluating(model), torch.inference_mode():
         for batch in batches:
-            images = [sample.image.to(device, non_blocking=True) for sample in batch.samples]
+            images = batch.to(device).images
             with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
                 if draws is None:
                     found = model(images)
                 else:
                     assert isinstance(model, MaskRCNN)
-                    digests = [digest(sample.image) for sample in batch.samples]
+                    digests = [digest(image) for image in batch.images]
                     found = detect_drawn(model, images, digests, draws)
-            for sample, detections in zip(batch.samples, found, strict=True):
-                height, width = sample.image.shape[-2:]
-                results.append(
-                    to_result(detections, sample.image_id, (height, width), sample.original_size)
-                )
+            of_images = zip(found, batch.image_ids, batch.sizes, batch.original_sizes, strict=True)
+            for of_image in of_images:
+                results.append(to_result(*of_image))
                 if on_image is not None:
                     on_image(len(results))
     return results

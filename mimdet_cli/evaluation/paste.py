@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heads.instances import Detections
+from mimdet_cli.data.coco.rle import Rle, encode_counts
 from mimdet_cli.evaluation.results import Floats, ImageResult
-from mimdet_cli.evaluation.rle import Rle, encode_counts
 
 STRIP_BYTES = 16 * 2**20
 

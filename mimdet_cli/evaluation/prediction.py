@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.draw import Pixels, draw
 from mimdet_cli.evaluation.results import Floats, ImageResult, Ints, to_coco
-from mimdet_cli.evaluation.rle import to_bitmap
 from mimdet_cli.words import counted
 
 ROWS = 20

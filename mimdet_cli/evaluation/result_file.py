@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mimdet_cli.data.coco_reader import CocoReader
-from mimdet_cli.data.coco_records import ImageRow
-from mimdet_cli.data.json_file import describe, read_json
-from mimdet_cli.data.sample import Category
-from mimdet_cli.data.segmentations import is_absent
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.json_file import describe, read_json
+from mimdet_cli.data.coco.reader import CocoReader
+from mimdet_cli.data.coco.records import ImageRow
+from mimdet_cli.data.coco.rle import to_rle
+from mimdet_cli.data.coco.segmentations import is_absent
 from mimdet_cli.errors import DataError
-from mimdet_cli.evaluation.rle import to_rle
 
 FIX: Final = (
     "a COCO results file is a list of {image_id, category_id, score, bbox and/or segmentation}; "

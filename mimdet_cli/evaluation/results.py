@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimdet_cli.data.sample import Category
-from mimdet_cli.evaluation.rle import Rle
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import Rle
 from mimdet_cli.files import replacing
 
 Floats = NDArray[np.float32]

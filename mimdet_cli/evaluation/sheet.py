@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.evaluation.draw import Pixels, draw, font
 from mimdet_cli.evaluation.palette import WHITE
 from mimdet_cli.evaluation.results import ImageResult

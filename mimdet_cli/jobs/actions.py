@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When
 from mimdet_cli.engine.state import TrainState

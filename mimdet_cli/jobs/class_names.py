@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from mimdet_cli.data.coco_reader import read_classes
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.reader import read_classes
 from mimdet_cli.errors import DataError
 from mimdet_cli.words import first_of
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.build import choose_device
-from mimdet_cli.data.batching import Piece
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.batch import Batch, RawSample
 from mimdet_cli.data.images import Pixels, read_image, to_pixels
-from mimdet_cli.data.sample import Batch, Category
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.inference import detect
@@ -92,7 +92,7 @@ class Detector:
         pixels = _pixels(image)
         height, width = pixels.shape[:2]
         resized = EvalTransform(self.recipe.data)(pixels)
-        batch = Batch([Piece(resized, 1, (height, width)).sample()])
+        batch = Batch.of([RawSample(resized, 1, (height, width))])
         (result,) = detect(self.model, [batch], self.device, draws=draws_for(self.recipe))
         return Prediction(pixels, result, self.categories).above(score)
 

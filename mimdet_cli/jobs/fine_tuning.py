@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.engine.checkpoint import MODEL
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.jobs.run_folder import WEIGHTS, Checkpoint, open_checkpoint

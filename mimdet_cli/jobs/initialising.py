@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.jobs.fine_tuning import find_checkpoint, take_over
 from mimdet_cli.progress import Progress

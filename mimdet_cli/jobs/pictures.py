@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.coco.rle import encode, encode_counts
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.data.images import read_image
-from mimdet_cli.data.rle import encode
+from mimdet_cli.data.mask_transforms import bitmap
 from mimdet_cli.evaluation.results import ImageResult
-from mimdet_cli.evaluation.rle import encode_counts
 from mimdet_cli.evaluation.sheet import SheetRow, sheet
 from mimdet_cli.files import replacing
 
@@ -20,7 +20,7 @@ def write_sheet(path: Path, split: CocoSplit, results: Sequence[ImageResult]) ->
     """A sheet of images evenly spread over the split, the ones with objects first."""
     places = {int(image_id): i for i, image_id in enumerate(split.image_ids)}
     found = sorted((places[result.image_id], result) for result in results)
-    filled = [pair for pair in found if len(split.truth(pair[0]))] or found
+    filled = [pair for pair in found if len(split.annotations(pair[0]))] or found
     spread = np.linspace(0, len(filled) - 1, min(SHOWN, len(filled)))
     rows = []
     for i, result in (filled[round(place)] for place in spread):
@@ -32,10 +32,10 @@ def write_sheet(path: Path, split: CocoSplit, results: Sequence[ImageResult]) ->
 
 
 def _truth(split: CocoSplit, i: int) -> ImageResult:
-    truth = split.truth(i)
+    truth = split.annotations(i)
     rles = None
     if truth.masks is not None:
-        runs = [encode(truth.masks.bits(k)).tolist() for k in range(len(truth))]
+        runs = [encode(bitmap(truth.masks, k)).tolist() for k in range(len(truth))]
         rles = encode_counts(runs, *split.size(i))
     return ImageResult(
         image_id=int(split.image_ids[i]),

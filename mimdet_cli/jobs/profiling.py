@@ -21,7 +21,7 @@ from mimdet_cli.build import (
     read_split,
     usable_precision,
 )
-from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
@@ -84,14 +84,14 @@ def profile(
         detector.to(memory_format=torch.channels_last)
     macs = macs or count_macs(detector, size)
     progress.say("timing the forward pass")
-    sample = scene(size, classes)
-    image = sample.image.to(chosen)
+    batch = Batch.of([scene(size, classes)])
+    (image,) = batch.to(chosen).images
     forward_gb = peak_gb(lambda: _forward(detector, image)) if peak_gb else None
     latency = time_forward(detector, image)
     step_gb = None
     if peak_gb:
         progress.say("measuring a training step")
-        step_gb, problem = _step_gb(recipe, detector, sample, chosen, peak_gb)
+        step_gb, problem = _step_gb(recipe, detector, batch, chosen, peak_gb)
     memory = Memory(forward_gb, step_gb, problem)
     return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))
 
@@ -147,7 +147,7 @@ def _forward(detector: MaskRCNN, image: torch.Tensor) -> None:
 def _step_gb(
     recipe: CompletedRecipe,
     detector: MaskRCNN,
-    sample: Sample,
+    batch: Batch,
     device: torch.device,
     peak_gb: Callable[[Callable[[], None]], float],
 ) -> tuple[float | None, str | None]:
@@ -164,8 +164,8 @@ def _step_gb(
 
     def run() -> None:
         while not state.optimizer.state and state.step < STEPS - 1:
-            step(state, [Batch([sample])])  # a step that the loss scale skips makes no moments
-        step(state, [Batch([sample])])
+            step(state, [batch])  # a step that the loss scale skips makes no moments
+        step(state, [batch])
 
     try:
         return peak_gb(run), None

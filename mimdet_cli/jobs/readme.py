@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mimdet_cli import __version__
-from mimdet_cli.data.coco import CocoSplit
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.evaluation.metrics import HEADLINES, by_task
 from mimdet_cli.files import write_text
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, WEIGHTS

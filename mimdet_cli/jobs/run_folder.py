@@ -18,7 +18,7 @@ from backbones.options.effects import Effect
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.build import build_detector, complete
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import write_text

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from mimdet_cli.build import choose_device, read_split
-from mimdet_cli.data.coco import CocoSplit
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.data.loader import eval_loader
 from mimdet_cli.evaluation.coco_ap import ApReport, score
 from mimdet_cli.evaluation.inference import detect
@@ -148,7 +148,7 @@ def score_run(
 
 def score_file(results: Path, annotations: Path) -> ScoringReport:
     """AP of a COCO results file."""
-    content = read_truth(annotations)
+    content = read_ground_truth(annotations)
     found = load_results(results, content)
     return ScoringReport(score(content, found.entries, masks=found.masks))
 

@@ -21,7 +21,7 @@ from mimdet_cli.build import (
     step_batches,
     usable_precision,
 )
-from mimdet_cli.data.coco import CocoSplit
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.engine.checkpoint import restore, save_step, save_weights
 from mimdet_cli.engine.journal import Journal
 from mimdet_cli.engine.loop import Action, Timed, When, at, fit, spread

@@ -68,9 +68,9 @@ def count_macs(
 ) -> Macs:
     """Count one image of `size` (height, width) before padding; leaves evaluation mode on."""
     detector.eval()
-    settings = detector.roi_heads.settings
-    regions = settings.rpn_post_nms_test if regions is None else regions
-    detections = settings.detections if detections is None else detections
+    options = detector.roi_heads.options
+    regions = options.rpn_post_nms_test if regions is None else regions
+    detections = options.detections if detections is None else detections
     padded = canvas([size], detector.backbone.padding)
     zeros = detector.pixel_mean.new_zeros
     image = zeros(1, 3, *padded)

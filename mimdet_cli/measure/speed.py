@@ -79,7 +79,7 @@ def fill_detections(detector: MaskRCNN, image: Tensor) -> None:
     if len(scores):
         lowest = scores.topk(min(CANDIDATES, len(scores))).values[-1].item()
         heads = detector.roi_heads
-        heads.settings = heads.settings.model_copy(update={"score": lowest})
+        heads.options = heads.options.model_copy(update={"score": lowest})
 
 
 def _wait(device: torch.device) -> None:

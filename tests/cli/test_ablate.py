@@ -149,7 +149,7 @@ def test_shard_and_cell_that_are_none_are_refused(ablate):
 def test_missing_data_are_reported_once_before_anything_runs(ablate, tmp_path):
     outcome = ablate(TWO, data="nowhere")
     assert (outcome.code, outcome.out) == (3, "")
-    assert outcome.err.count("No annotation file of the train split.") == 1
+    assert outcome.err.count("No annotation file found for the train split.") == 1
     assert not (tmp_path / "out").exists()
 
 

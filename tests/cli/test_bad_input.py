@@ -89,9 +89,9 @@ def test_run_without_data_says_how_to_name_it(mimdet, tiny, tmp_path):
     fix = "  fix: give a folder in COCO layout as data.root (`--data DIR`), or set data.train_{}."
     refused(
         outcome, 3,
-        "error: No annotation file of the train split.", "  at:  no data folder is set",
+        "error: No annotation file found for the train split.", "  at:  no data folder is set",
         fix.format("annotations"),
-        "error: No image folder of the train split.", "  at:  no data folder is set",
+        "error: No image folder found for the train split.", "  at:  no data folder is set",
         fix.format("images"),
     )  # fmt: skip
     assert not (tmp_path / "run").exists()
@@ -102,7 +102,7 @@ def test_missing_data_folder_says_where_it_was_looked_for(mimdet, tiny, tmp_path
     outcome = mimdet("train", tiny, "--data", data, "--out", tmp_path / "run")
     assert outcome.code == 3
     assert outcome.err.splitlines()[:2] == [
-        "error: No annotation file of the train split.",
+        "error: No annotation file found for the train split.",
         f"  at:  {data / 'annotations' / 'instances_train2017.json'} or "
         f"{data / 'annotations' / 'instances_train.json'}",
     ]
@@ -113,9 +113,9 @@ def test_missing_image_files_are_all_named(train, own_shapes):
         (own_shapes / "train" / f"{i:06d}.jpg").unlink()
     refused(
         train(), 3,
-        "error: Image files that are not in the image folder (2): 000003.jpg, 000005.jpg.",
+        "error: Image files missing from the image folder (2): 000003.jpg, 000005.jpg.",
         f"  at:  {own_shapes / 'train'}",
-        "  fix: put them there, or correct 'file_name' or the folder.",
+        "  fix: add the files, or correct 'file_name' or the folder.",
     )  # fmt: skip
 
 
@@ -137,10 +137,10 @@ def test_unknown_images_and_categories_and_bad_boxes_are_all_named_at_once(train
         "annotation 2 has category_id 7.",
         f"  at:  {file}",
         "  fix: correct 'category_id', or add the category.",
-        "error: Boxes that are not x, y, width, height with finite numbers and a size of 0 or "
+        "error: Boxes that are not [x, y, width, height] with finite numbers and sides of 0 or "
         "more (2): annotation 3 has [1, 2, nan, 4], annotation 4 has [50, 50, -20, 10].",
         f"  at:  {file}",
-        "  fix: correct 'bbox'; is it x0, y0, x1, y1?",
+        "  fix: correct 'bbox'; is it [x0, y0, x1, y1]?",
     )  # fmt: skip
 
 
@@ -163,8 +163,8 @@ def test_data_set_without_images_is_refused(train, own_shapes):
     file = edit(own_shapes, lambda document: document.update(images=[], annotations=[]))
     refused(
         train(), 3,
-        "error: Lists without a record (1): 'images'.", f"  at:  {file}",
-        "  fix: fill the list, or point to another annotation file.",
+        "error: Empty lists (1): 'images'.", f"  at:  {file}",
+        "  fix: fill the list, or give another annotation file.",
     )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def test_damaged_image_ends_training_and_is_named(train, own_shapes, workers):
         what, where, fix = one.splitlines()
         assert what.startswith("The image cannot be read: ")
         assert where.startswith(f"  at:  {own_shapes / 'train'}")
-        assert fix == "  fix: replace the file, or take it and its annotations out of the data."
+        assert fix == "  fix: replace the file, or remove it and its annotations from the data set."
 
 
 def test_image_of_another_size_is_named(train, own_shapes):
@@ -216,7 +216,7 @@ def test_image_of_another_size_is_named(train, own_shapes):
     edit(own_shapes, enlarge)
     outcome = train("--set", "head.mask=false")
     assert outcome.code == 3
-    assert "is 128 x 128 pixels, its annotation file says 200 x 128." in outcome.err
+    assert "is 128 x 128 pixels, but its annotation file says 200 x 128." in outcome.err
 
 
 def test_output_folder_that_cannot_be_written_is_refused(mimdet, tiny, shapes, tmp_path):

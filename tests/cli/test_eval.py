@@ -97,12 +97,12 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
         (
             ("gone.json", "--annotations", "val.json"),
             3,
-            "error: There is no such file.\n  at:  gone.json\n  fix: check the path.\n",
+            "error: The file does not exist.\n  at:  gone.json\n  fix: check the path.\n",
         ),
         (
             ("results.json", "--annotations", "gone.json"),
             3,
-            "error: There is no such file.\n  at:  gone.json\n  fix: check the path.\n",
+            "error: The file does not exist.\n  at:  gone.json\n  fix: check the path.\n",
         ),
     ],
 )
@@ -372,7 +372,7 @@ def test_masks_are_not_scored_on_data_that_have_none(mimdet, run, own_shapes):
     assert not [key for key in report if key.startswith("mask_")]
     with_masks = accuracies(json.loads(mimdet("eval", run, "--json").out))
     assert accuracies(report).items() <= with_masks.items()
-    assert "warning: val: no annotation has a mask; boxes alone are used.\n" in outcome.err
+    assert "warning: val: no annotation has a mask; only boxes are used.\n" in outcome.err
 
 
 def test_folder_that_is_no_run_is_refused(mimdet, tmp_path):

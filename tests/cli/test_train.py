@@ -275,7 +275,7 @@ def test_data_without_masks_trains_and_scores_the_boxes_and_says_so(
     assert "mask_ap" not in ap
     warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
     assert warnings == [
-        f"warning: {name}: no annotation has a mask; boxes alone are used."
+        f"warning: {name}: no annotation has a mask; only boxes are used."
         for name in ("train", "val")
     ]
     again = ("train", tiny, "--data", own_shapes, "--out", tmp_path / "run", "--resume")

@@ -15,7 +15,7 @@ from detectors import detector_of
 from mimdet_cli.ablation.definition import Request, shipped_ablations
 from mimdet_cli.ablation.plan.plan import make_plan
 from mimdet_cli.build import build_state, build_step
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.measure.scene import scene
 
 DEADLINE_S = 240
@@ -165,5 +165,5 @@ def test_every_training_of_every_ablation_takes_a_step_at_its_tiny_size(shrunk_r
         recipe = run.recipe.recipe
         detector = detector_of(recipe)
         step = build_step(recipe, 10, device)
-        report = step(build_state(recipe, detector, device), [Batch([sample, sample])])
+        report = step(build_state(recipe, detector, device), [Batch.of([sample, sample])])
         assert 0 < report.loss < 100, (name, run.label)

@@ -20,8 +20,8 @@ from golden import read, whole
 from PIL import Image
 from safetensors.torch import load_file
 
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.evaluation.paste import paste
-from mimdet_cli.evaluation.rle import to_bitmap
 
 BACKBONES = {
     "mimdet_convfeat": {"name": "mimdet", **mimdet_release.SMALL, "fill": "stem"},

@@ -10,13 +10,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from heads.instances import Target
+from heads.instances import InstanceMasks, Polygons, Target
 from heads.mask_rcnn import MaskRCNN
 from heads.pooling import to_rois
 from heads.roi_sampling import RegionSample
 from heads.rpn import AnchorSample
-from mimdet_cli.data.mask_shapes import Polygons
-from mimdet_cli.data.masks import InstanceMasks
 
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE / "fixtures"
@@ -94,14 +92,14 @@ def anchor_sample(run: Tensors) -> AnchorSample:
 def region_sample(run: Tensors) -> RegionSample:
     """The regions that detectron2 drew."""
     boxes = [run[f"sampled_{i}.gt_boxes"] for i in range(2)]
-    instances = [
+    matched = [
         (boxes[i][:, None] - run[f"gt_{i}.boxes"]).abs().sum(dim=2).argmin(dim=1) for i in range(2)
     ]
     return RegionSample(
         to_rois([run[f"sampled_{i}.boxes"] for i in range(2)]),
         torch.cat([run[f"sampled_{i}.classes"] for i in range(2)]),
         torch.cat(boxes),
-        torch.cat(instances),
+        torch.cat(matched),
     )
 
 

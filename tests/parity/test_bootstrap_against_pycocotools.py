@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
 from mimdet_cli.evaluation.bootstrap import match_file
 
 HERE = Path(__file__).resolve()
@@ -23,7 +23,7 @@ def test_published_example_is_scored_to_the_last_digit(metric, kind):
         pytest.skip(f"no published example at {DATA}; set MIMDET_DATA")
     expected = json.loads((DATA / "expected_stats.json").read_text())[kind]["stats"][0]
     results = DATA / f"instances_val2014_fake{kind}100_results.json"
-    matches = match_file(results, read_truth(DATA / "instances_val2014_100.json"))[metric]
+    matches = match_file(results, read_ground_truth(DATA / "instances_val2014_100.json"))[metric]
     assert len(matches.image_ids) == 100
     assert len(matches.classes) == 80
     assert matches.ap == 100 * expected

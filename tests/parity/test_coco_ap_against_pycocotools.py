@@ -17,11 +17,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mimdet_cli.data.coco_reader import read_truth
-from mimdet_cli.data.ground_truth import GroundTruth
+from mimdet_cli.data.coco.ground_truth import GroundTruth
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.result_file import load_results
-from mimdet_cli.evaluation.rle import to_bitmap
 
 HERE = Path(__file__).resolve()
 DATA = Path(os.environ.get("MIMDET_DATA", HERE.parents[3] / "shared/data")) / "evalref"
@@ -45,7 +45,7 @@ def test_published_example_is_scored_to_the_last_digit(kind, stats):
     if not DATA.is_dir():
         pytest.skip(f"no published example at {DATA}; set MIMDET_DATA")
     expected = json.loads((DATA / "expected_stats.json").read_text())[stats]
-    content = read_truth(DATA / "instances_val2014_100.json")
+    content = read_ground_truth(DATA / "instances_val2014_100.json")
     results = load_results(DATA / f"instances_val2014_fake{stats}100_results.json", content)
     assert results.masks == (kind == "mask")
     report = score(content, results.entries, masks=results.masks)

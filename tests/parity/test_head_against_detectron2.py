@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from detectors import detector_on
-from pycocotools import mask as coco_mask
 from safetensors import safe_open
 from torch import Tensor
 
@@ -22,10 +20,11 @@ from backbones.contract import Backbone, Level, Padding
 from backbones.key_maps.rename import KeyMap, rename
 from backbones.options.base import BackboneOptions
 from heads.box_head import best_of_image, decode
-from heads.instances import Target
+from heads.instances import InstanceMasks, Polygons, Target
 from heads.key_maps import DETECTRON2_HEAD
-from heads.mask_head import mask_truth, of_class
+from heads.mask_head import SIZE, of_class
 from heads.mask_rcnn import MaskRCNN
+from heads.mask_targets import mask_targets
 from heads.options import HeadOptions
 from heads.pooling import to_rois
 from heads.roi_sampling import RegionSample, sample_regions
@@ -58,22 +57,6 @@ class StoredMaps(Backbone):
         return 0
 
 
-class Polygons:
-    """One polygon per instance, drawn by pycocotools on the grid of a box."""
-
-    def __init__(self, polygons: Tensor) -> None:
-        self.polygons = polygons
-
-    def rasterize(self, index: Tensor, boxes: Tensor, size: int) -> Tensor:
-        masks = []
-        for i, box in zip(index.tolist(), boxes.double().numpy(), strict=True):
-            corner, extent = box[:2], np.maximum(box[2:] - box[:2], 0.1)
-            points = (self.polygons[i].numpy().reshape(-1, 2) - corner) * (size / extent)
-            codes = coco_mask.frPyObjects([points.reshape(-1).tolist()], size, size)
-            masks.append(torch.from_numpy(coco_mask.decode(coco_mask.merge(codes))).bool())
-        return torch.stack(masks)
-
-
 @dataclass
 class Case:
     """Everything stored about one run of detectron2."""
@@ -91,12 +74,14 @@ class Case:
             for i in range(2)
         ]
 
-    def masks(self, image: int) -> Polygons:
-        return Polygons(self.run[f"gt_{image}.polygons"])
+    def masks(self, image: int) -> InstanceMasks:
+        stored = self.run[f"gt_{image}.polygons"].double().numpy()
+        size = self.run["in.image_sizes"][image].tolist()
+        return InstanceMasks(tuple(Polygons((p.reshape(-1, 2),)) for p in stored), *size)
 
     def model(self) -> MaskRCNN:
         """Our detector with the stored weights, on the stored maps."""
-        settings = HeadOptions(
+        options = HeadOptions(
             norm=self.norm,
             channels=32,
             fc_channels=64,
@@ -109,7 +94,7 @@ class Case:
             detections=12,
         )
         maps = {name: self.run[f"fpn.{name}"] for name in LEVELS if f"fpn.{name}" in self.run}
-        model = detector_on(StoredMaps(maps, self.padding), 5, settings)
+        model = detector_on(StoredMaps(maps, self.padding), 5, options)
         renamed = rename(self.weights, KeyMap(DETECTRON2_HEAD))
         assert not renamed.unknown
         parts = {key.split(".")[0] for key in renamed.kept}
@@ -261,7 +246,7 @@ def test_region_labels_agree_with_detectron2s_sample(make):
 def test_mask_targets_equal_detectron2s(make):
     case = make()
     sample = case.region_sample()
-    masks = mask_truth(sample.select(sample.labels < 5), case.targets)
+    masks = mask_targets(sample.select(sample.labels < 5), case.targets, SIZE)
     theirs = torch.cat([case.run[f"mask_target_{i}.masks"] for i in range(2)])
     assert torch.equal(masks, theirs.bool())
 
@@ -336,13 +321,13 @@ def test_box_and_mask_head_equal_detectron2s_after_pooling(make):
 @over(DETECTING)
 def test_detections_follow_from_logits_as_in_detectron2(make):
     case = make()
-    settings = case.model().roi_heads.settings
+    options = case.model().roi_heads.options
     proposals = [case.run[f"proposals_{i}.boxes"] for i in range(2)]
     probabilities = case.run["box.cls_logits"].softmax(dim=1).split(100)
     deltas = case.run["box.deltas"].unflatten(1, (5, 4))
     decoded = decode(deltas, to_rois(proposals), case.run["in.image_sizes"]).split(100)
     for i in range(2):
-        boxes, scores, labels = best_of_image(probabilities[i], decoded[i], settings)
+        boxes, scores, labels = best_of_image(probabilities[i], decoded[i], options)
         assert torch.equal(labels, case.run[f"det_{i}.classes"])
         close(scores, case.run[f"det_{i}.scores"], 1e-3)
         assert (boxes - case.run[f"det_{i}.boxes"]).abs().max() <= 0.02

@@ -33,11 +33,11 @@ def test_every_official_head_key_fits_our_full_size_head(name, norm):
     }
     renamed = rename(official, KeyMap(DETECTRON2_HEAD))
     assert not renamed.unknown
-    settings = HeadOptions(norm=norm)
+    options = HeadOptions(norm=norm)
     with torch.device("meta"):
         parts = {
-            "rpn": RPN(256, STRIDES, settings),
-            "roi_heads": RoIHeads(256, STRIDES[:4], 80, settings),
+            "rpn": RPN(256, STRIDES, options),
+            "roi_heads": RoIHeads(256, STRIDES[:4], 80, options),
         }
     ours = {
         f"{part}.{key}": value.shape

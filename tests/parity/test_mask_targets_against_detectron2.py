@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mimdet_cli.data.mask_shapes import Polygons
-from mimdet_cli.data.masks import InstanceMasks
+from heads.instances import InstanceMasks, Polygons
+from heads.mask_targets import rasterize
 
 FIXTURE = Path(__file__).parent / "fixtures" / "mask_targets.safetensors"
 GOLDEN = Path(os.environ.get("MIMDET_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
@@ -42,7 +42,7 @@ def test_targets_equal_detectron2_bit_for_bit(
     index = matches.all(dim=2).int().argmax(dim=1)
     assert len(index) >= 3
 
-    targets = masks.rasterize(index, case["target.boxes"], 28)
+    targets = rasterize(masks, index, case["target.boxes"], 28)
 
     assert torch.equal(targets, case["target.masks"].bool())
     assert 0.2 < targets.float().mean() < 0.8

@@ -30,10 +30,10 @@ from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.mimdet.sampling import Sampler, share
 from heads.key_maps import DETECTRON2_HEAD
 from heads.options import HeadOptions
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr, total_steps
 from mimdet_cli.evaluation.paste import to_result
-from mimdet_cli.evaluation.rle import to_bitmap
 from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.weights.load import load_weights
 

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 from torch import from_numpy
 
 from heads.instances import Detections
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.evaluation.paste import to_result
-from mimdet_cli.evaluation.rle import to_bitmap
 
 HERE = Path(__file__).resolve()
 GOLDEN = Path(os.environ.get("MIMDET_GOLDEN", HERE.parents[3] / "shared/golden")) / "mimdet_vitdet"

@@ -25,9 +25,9 @@ from backbones.key_maps.rename import KeyMap, rename
 from backbones.vitdet import ViTDet, ViTDetOptions, by_offset
 from heads.key_maps import DETECTRON2_HEAD
 from heads.options import HeadOptions
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.evaluation.paste import to_result
-from mimdet_cli.evaluation.rle import to_bitmap
 from mimdet_cli.recipe.schema import Optimizer
 from mimdet_cli.weights.load import load_weights
 

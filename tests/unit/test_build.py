@@ -243,7 +243,7 @@ def test_batches_of_a_step_do_not_depend_on_where_the_run_started(tiny, shapes, 
 
     def ids(first: int) -> list[list[list[int]]]:
         groups = step_batches(recipe, split, CPU, first, 4)
-        return [[[s.image_id for s in part.samples] for part in group] for group in groups]
+        return [[part.image_ids for part in group] for group in groups]
 
     whole = ids(0)
     assert [len(group) for group in whole] == [2, 2, 2, 2]

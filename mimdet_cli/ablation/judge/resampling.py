@@ -18,10 +18,10 @@ import numpy as np
 from mimdet_cli.ablation.folder import LAST, AblationRecord, run_folder
 from mimdet_cli.ablation.judge.statistics import Resampled, Resampling
 from mimdet_cli.ablation.plan.identity import EMBEDDED, embedded_folder, file_digest
-from mimdet_cli.data.coco import find_data
-from mimdet_cli.data.coco_reader import read_truth
-from mimdet_cli.data.ground_truth import GroundTruth
-from mimdet_cli.data.json_file import read_json
+from mimdet_cli.data.coco.ground_truth import GroundTruth
+from mimdet_cli.data.coco.json_file import read_json
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.files import replacing, sha256
@@ -92,13 +92,13 @@ def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) ->
 
 @cache
 def _split(annotations: Path, name: str) -> ScoredSplit:
-    content = read_truth(annotations)
+    content = read_ground_truth(annotations)
     return ScoredSplit(annotations, name, len(content["images"]), len(content["categories"]))
 
 
 @lru_cache(maxsize=1)
 def _truth(annotations: Path, digest: str) -> GroundTruth:
-    return GroundTruth.of(read_truth(annotations), masks=True)
+    return GroundTruth.of(read_ground_truth(annotations), masks=True)
 
 
 def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:

@@ -17,8 +17,8 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.ablation.plan.identity import EMBEDDED_SIZE, is_embedded
 from mimdet_cli.ablation.plan.plan import Plan, Run
 from mimdet_cli.build import build_detector, complete
-from mimdet_cli.data.coco import find_data
-from mimdet_cli.data.json_file import read_json
+from mimdet_cli.data.coco.json_file import read_json
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.schedule import total_steps
 from mimdet_cli.errors import DataError, RecipeError

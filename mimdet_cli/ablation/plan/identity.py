@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.data.coco import find_data
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.data.scenes import CLASSES
 from mimdet_cli.data.synthetic import VERSION
 from mimdet_cli.errors import DataError

@@ -20,7 +20,7 @@ from mimdet_cli.ablation.plan.plan import Plan, Run
 from mimdet_cli.ablation.run.cell import prepare_data, record_failure
 from mimdet_cli.ablation.run.claiming import LOCK, enter, holder
 from mimdet_cli.build import choose_device
-from mimdet_cli.data.coco import find_data
+from mimdet_cli.data.coco.split import find_data
 from mimdet_cli.errors import BusyError, DataError, MimdetError, RecipeError
 from mimdet_cli.evaluation.metrics import BEST
 from mimdet_cli.progress import Progress

@@ -78,7 +78,7 @@ def test_another_size_than_annotated_names_the_image_and_both_sizes(tmp_path: Pa
     with pytest.raises(DataError) as caught:
         read_image(path, (480, 640), image_id=5)
     assert str(caught.value) == (
-        "Image 5 is 20 x 12 pixels, its annotation file says 640 x 480.; "
+        "Image 5 is 20 x 12 pixels, but its annotation file says 640 x 480.; "
         f"at: {path}; "
         "fix: correct width and height in the annotation file, or replace the image."
     )
@@ -98,7 +98,7 @@ def test_a_truncated_jpeg_names_its_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_image_is_an_error_of_the_data(tmp_path: Path) -> None:
     path = tmp_path / "text.jpg"
     path.write_text("hello")
-    with pytest.raises(DataError, match="it is damaged, or no image of a known kind"):
+    with pytest.raises(DataError, match="it is damaged, or not in a known image format"):
         read_image(path)
     with pytest.raises(DataError, match="does not exist"):
         read_image(tmp_path / "absent.jpg")

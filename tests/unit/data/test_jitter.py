@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimdet_cli.data.jitter import jitter_shape, jittered, padded
-from mimdet_cli.data.mask_shapes import Polygons
-from mimdet_cli.data.masks import InstanceMasks
-from mimdet_cli.data.transforms import TrainTransform
-from mimdet_cli.data.truth import Truth
+from heads.instances import InstanceMasks, Polygons
+from mimdet_cli.data.annotations import Annotations
+from mimdet_cli.data.images import padded
+from mimdet_cli.data.mask_transforms import Window
+from mimdet_cli.data.transforms import TrainTransform, jitter_shape, jittered
 from mimdet_cli.recipe.schema import Data, Jitter
 
 GOLDEN = Path(
@@ -27,7 +27,7 @@ def scene(height=100, width=200):
     image = np.zeros((height, width, 3), np.uint8)
     image[40:60, 80:120] = 255
     masks = InstanceMasks((Polygons((square(80, 40, 120, 60),)),), height, width)
-    return image, Truth(np.array([[80.0, 40, 120, 60]]), np.array([0]), masks)
+    return image, Annotations(np.array([[80.0, 40, 120, 60]]), np.array([0]), masks)
 
 
 def test_sizes_equal_detectron2s_resize_scale():
@@ -56,20 +56,18 @@ def test_the_window_never_passes_the_canvas_and_boxes_stay_on_the_object():
     assert len(seen) > 20
 
 
-def test_boxes_are_drawn_anew_around_what_the_window_leaves_of_a_mask():
+def test_boxes_are_recomputed_around_what_the_window_leaves_of_a_mask():
     triangle = np.array([[0.0, 0], [100, 0], [0, 100]])
     masks = InstanceMasks((Polygons((triangle,)),), 100, 100)
-    truth = Truth(np.array([[0.0, 0, 100, 100]]), np.array([0]), masks)
-    from mimdet_cli.data.mask_shapes import Window
-
+    truth = Annotations(np.array([[0.0, 0, 100, 100]]), np.array([0]), masks)
     cropped = truth.crop(Window(50, 0, 50, 100))
     assert cropped.boxes.tolist() == [[0, 0, 50, 100]]
-    assert cropped.around_masks().boxes.tolist() == [[0, 0, 50, 50]]
+    assert cropped.boxes_around_masks().boxes.tolist() == [[0, 0, 50, 50]]
 
 
 def test_boxes_without_masks_are_clipped_only():
-    truth = Truth(np.array([[0.0, 0, 10, 10]]), np.array([0]), None)
-    assert truth.around_masks() is truth
+    truth = Annotations(np.array([[0.0, 0, 10, 10]]), np.array([0]), None)
+    assert truth.boxes_around_masks() is truth
 
 
 def test_a_grey_canvas_is_filled_before_the_flip():

@@ -1,5 +1,6 @@
 """Order, randomness, resuming, sharing and mistakes of the loaders, on a generated data set."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from mimdet_cli.data.coco import CocoSplit, find_split, load_split
+from heads.mask_targets import rasterize
+from mimdet_cli.data.batch import Batch
+from mimdet_cli.data.coco.split import CocoSplit, find_split, load_split
 from mimdet_cli.data.loader import eval_loader, train_loader
-from mimdet_cli.data.order import Draw, draws, groups
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.order import ImageUse, groups, image_uses
 from mimdet_cli.data.synthetic import write_demo
 from mimdet_cli.errors import DataError
 from mimdet_cli.recipe.schema import Crop, Data
@@ -32,39 +34,39 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
     return load_split(*find_split(folder, "train"), need_masks=True)
 
 
-def assert_same(first: Batch, second: Batch) -> None:
-    """Equal to the last bit: pixels, ids, boxes, labels and drawn masks."""
-    assert len(first.samples) == len(second.samples)
-    for a, b in zip(first.samples, second.samples, strict=True):
-        assert a.image_id == b.image_id
-        assert torch.equal(a.image, b.image)
-        assert a.target is not None
-        assert b.target is not None
-        assert torch.equal(a.target.boxes, b.target.boxes)
-        assert torch.equal(a.target.labels, b.target.labels)
-        assert a.target.masks is not None
-        assert b.target.masks is not None
-        index = torch.arange(len(a.target.labels))
-        assert torch.equal(
-            a.target.masks.rasterize(index, a.target.boxes, 28),
-            b.target.masks.rasterize(index, b.target.boxes, 28),
-        )
+def assert_same(whole: Batch, *parts: Batch) -> None:
+    """Equal to the last bit: pixels, ids, boxes, labels and rasterised masks."""
+    second = [of_image for part in parts for of_image in contents(part)]
+    for a, b in zip(contents(whole), second, strict=True):
+        assert a[0] == b[0]
+        assert all(torch.equal(x, y) for x, y in zip(a[1:], b[1:], strict=True))
 
 
-def ids(batches: object) -> list[int]:
-    return [s.image_id for batch in batches for s in batch.samples]  # type: ignore[attr-defined]
+def contents(batch: Batch) -> list[tuple[int, *tuple[torch.Tensor, ...]]]:
+    """Of each image its id, its pixels and its targets."""
+    found = []
+    assert batch.targets is not None
+    for number, image, target in zip(batch.image_ids, batch.images, batch.targets, strict=True):
+        assert target.masks is not None
+        masks = rasterize(target.masks, torch.arange(len(target.labels)), target.boxes, 28)
+        found.append((number, image, target.boxes, target.labels, masks))
+    return found
+
+
+def ids(batches: Iterable[Batch]) -> list[int]:
+    return [number for batch in batches for number in batch.image_ids]
 
 
 def test_each_epoch_shows_each_image_once_in_an_order_of_its_own() -> None:
     images = np.array([3, 5, 8, 9, 12, 40])
-    stream = list(islice(draws(images, seed=1), 18))
+    stream = list(islice(image_uses(images, seed=1), 18))
     for epoch in range(3):
         part = stream[6 * epoch : 6 * epoch + 6]
         assert {d.epoch for d in part} == {epoch}
         assert sorted(d.image for d in part) == images.tolist()
     assert len({tuple(d.image for d in stream[i : i + 6]) for i in (0, 6, 12)}) == 3
-    assert stream == list(islice(draws(images, seed=1), 18))
-    assert stream != list(islice(draws(images, seed=2), 18))
+    assert stream == list(islice(image_uses(images, seed=1), 18))
+    assert stream != list(islice(image_uses(images, seed=2), 18))
 
 
 def test_groups_hold_one_aspect_and_lose_no_image() -> None:
@@ -80,7 +82,7 @@ def test_groups_hold_one_aspect_and_lose_no_image() -> None:
 
 def test_the_randomness_of_a_sample_belongs_to_seed_epoch_and_image() -> None:
     def number(seed: int, epoch: int, image: int) -> float:
-        return float(Draw(epoch, image).generator(seed).random())
+        return float(ImageUse(epoch, image).generator(seed).random())
 
     keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert len({number(*key) for key in keys}) == 4
@@ -113,7 +115,7 @@ def test_several_processes_share_what_one_would_see(split: CocoSplit) -> None:
         list(train_loader(split, DATA, seed=0, batch=2, rank=r, world=2, steps=3)) for r in (0, 1)
     ]
     for a, first, second in zip(whole, *parts, strict=True):
-        assert_same(a, Batch([*first.samples, *second.samples]))
+        assert_same(a, first, second)
 
 
 def test_reading_batches_leaves_torch_s_random_numbers_alone(split: CocoSplit) -> None:
@@ -125,7 +127,7 @@ def test_reading_batches_leaves_torch_s_random_numbers_alone(split: CocoSplit) -
 
 def test_fewer_images_than_a_batch_still_train(split: CocoSplit) -> None:
     (batch,) = train_loader(split, DATA, seed=0, batch=25, steps=1)
-    assert len(batch.samples) == 25
+    assert len(batch) == 25
     assert set(ids([batch])) == set(split.image_ids[split.usable()].tolist())
 
 
@@ -142,10 +144,9 @@ def test_crowd_regions_are_no_targets(split: CocoSplit) -> None:
     (row,) = np.flatnonzero(split.crowds.per_image())
     plain = Data(short_side=(128,), flip=0.0, workers=0)
     batches = train_loader(split, plain, seed=0, batch=9, steps=1)
-    (sample,) = (s for b in batches for s in b.samples if s.image_id == split.image_ids[row])
-    assert sample.target is not None
-    expected = torch.from_numpy(split.truth(int(row)).boxes).float()
-    assert torch.equal(sample.target.boxes, expected)
+    of_images = (of_image for batch in batches for of_image in contents(batch))
+    (boxes,) = (boxes for n, _, boxes, *_ in of_images if n == split.image_ids[row])
+    assert torch.equal(boxes, torch.from_numpy(split.annotations(int(row)).boxes).float())
 
 
 def test_a_split_with_nothing_to_learn_is_an_error(split: CocoSplit) -> None:
@@ -171,11 +172,11 @@ def test_evaluation_samples_know_their_original_size_and_have_no_target(
     split: CocoSplit,
 ) -> None:
     for batch in eval_loader(split, DATA, batch=4):
-        for sample in batch.samples:
-            assert sample.target is None
-            assert sample.image.shape == (3, 96, 96)
-            assert sample.image.dtype == torch.uint8
-            assert sample.original_size == (128, 128)
+        assert batch.targets is None
+        for image, original_size in zip(batch.images, batch.original_sizes, strict=True):
+            assert image.shape == (3, 96, 96)
+            assert image.dtype == torch.uint8
+            assert original_size == (128, 128)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

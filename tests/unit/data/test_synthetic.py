@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimdet_cli.data.coco import CocoSplit, find_split, load_split
+from mimdet_cli.data.coco.split import CocoSplit, find_split, load_split
+from mimdet_cli.data.mask_transforms import bitmap
 from mimdet_cli.data.scenes import place_things
 from mimdet_cli.data.synthetic import write_demo
 from mimdet_cli.errors import MimdetError, RecipeError, ResourceError
@@ -97,9 +98,9 @@ def test_masks_show_visible_parts_only_and_fit_box_and_area(folder: Path) -> Non
     loaded = load(folder, "val")
     stated = {a["id"]: a["area"] for a in document(folder, "val")["annotations"]}
     for i in range(len(loaded)):
-        truth = loaded.truth(i)
+        truth = loaded.annotations(i)
         assert truth.masks is not None
-        bits = [truth.masks.bits(k) for k in range(len(truth))]
+        bits = [bitmap(truth.masks, k) for k in range(len(truth))]
         covered = np.sum(bits, axis=0) if bits else np.zeros(1)
         assert covered.max(initial=0) <= 1
         for k, annotation in enumerate(loaded.objects.ids[loaded.objects.of_image(i)]):
@@ -114,11 +115,11 @@ def test_pictures_show_their_objects_where_the_masks_are(folder: Path) -> None:
     differences = []
     for i in range(len(loaded)):
         pixels = np.asarray(Image.open(loaded.path(i)), dtype=float)
-        truth = loaded.truth(i)
+        truth = loaded.annotations(i)
         assert truth.masks is not None
-        outside = ~np.any([truth.masks.bits(k) for k in range(len(truth))], axis=0)
+        outside = ~np.any([bitmap(truth.masks, k) for k in range(len(truth))], axis=0)
         for k in range(len(truth)):
-            inside = truth.masks.bits(k)
+            inside = bitmap(truth.masks, k)
             differences.append(np.abs(pixels[inside].mean(0) - pixels[outside].mean(0)).sum())
     assert len(differences) > 200
     assert np.percentile(differences, 5) > 60  # summed over three channels of 0-255

@@ -4,22 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mimdet_cli.data.mask_shapes import BitPatch, Polygons, Window
-from mimdet_cli.data.masks import InstanceMasks, fill
-from mimdet_cli.data.transforms import (
-    EvalTransform,
-    TrainTransform,
-    resize_pixels,
-    resize_shape,
-)
-from mimdet_cli.data.truth import Truth
+from heads.instances import BitPatch, InstanceMasks, Polygons
+from heads.mask_targets import fill
+from mimdet_cli.data.annotations import Annotations
+from mimdet_cli.data.images import resize_pixels
+from mimdet_cli.data.mask_transforms import Window, bitmap
+from mimdet_cli.data.transforms import EvalTransform, TrainTransform, resize_shape
 from mimdet_cli.recipe.schema import Crop, Data
 
 HEIGHT, WIDTH = 120, 180
 SEEDS = range(12)
 
 
-def scene(kind: str) -> tuple[np.ndarray, Truth]:
+def scene(kind: str) -> tuple[np.ndarray, Annotations]:
     """Three grey hexagons, each of its own value, on black: the image is its own mask."""
     angle = np.arange(6) * np.pi / 3
     centres, radii = np.array([(50, 40), (120, 80), (150, 30)]), (25.0, 30.0, 12.0)
@@ -35,15 +32,15 @@ def scene(kind: str) -> tuple[np.ndarray, Truth]:
         for r in rings
     )
     masks = InstanceMasks(shapes, HEIGHT, WIDTH)
-    return image, Truth(np.array(boxes), np.arange(3), masks)
+    return image, Annotations(np.array(boxes), np.arange(3), masks)
 
 
-def assert_together(image: np.ndarray, truth: Truth) -> None:
+def assert_together(image: np.ndarray, truth: Annotations) -> None:
     """Masks lie on the painted pixels, and boxes around the masks."""
     assert truth.masks is not None
     assert (truth.masks.height, truth.masks.width) == image.shape[:2]
     for k, label in enumerate(truth.labels):
-        painted, drawn = image[..., label] > 127, truth.masks.bits(k)
+        painted, drawn = image[..., label] > 127, bitmap(truth.masks, k)
         if painted.sum() > 300:  # a sliver at the window's edge is mostly outline
             # one pixel of rounding along the outline
             assert (painted & drawn).sum() / (painted | drawn).sum() > 0.93
@@ -81,7 +78,7 @@ def test_both_flips_together_turn_the_image_by_half() -> None:
     np.testing.assert_allclose(moved.boxes, expected)
     assert moved.masks is not None
     assert truth.masks is not None
-    assert (moved.masks.bits(0) == truth.masks.bits(0)[::-1, ::-1]).all()
+    assert (bitmap(moved.masks, 0) == bitmap(truth.masks, 0)[::-1, ::-1]).all()
 
 
 def test_the_same_generator_gives_the_same_sample() -> None:
@@ -124,7 +121,7 @@ def test_an_instance_whose_box_or_mask_is_gone_is_left_out() -> None:
     empty = InstanceMasks((Polygons(()), *truth.masks.shapes[1:]), HEIGHT, WIDTH)
     boxes = truth.boxes.copy()
     boxes[1, 2] = boxes[1, 0] + 1e-6
-    seen = Truth(boxes, truth.labels, empty).visible()
+    seen = Annotations(boxes, truth.labels, empty).visible()
     assert seen.labels.tolist() == [2]
     assert seen.masks is not None
     assert len(seen.masks) == 1
@@ -133,10 +130,12 @@ def test_an_instance_whose_box_or_mask_is_gone_is_left_out() -> None:
 def test_all_transforms_work_without_masks_and_without_objects() -> None:
     data = Data(vertical_flip=0.5, crop=Crop(probability=1.0))
     image, truth = scene("bits")
-    nothing = Truth(np.zeros((0, 4)), np.zeros(0, np.int64), InstanceMasks((), HEIGHT, WIDTH))
+    nothing = Annotations(np.zeros((0, 4)), np.zeros(0, np.int64), InstanceMasks((), HEIGHT, WIDTH))
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
-        _, boxes_only = TrainTransform(data)(image, Truth(truth.boxes, truth.labels, None), rng)
+        _, boxes_only = TrainTransform(data)(
+            image, Annotations(truth.boxes, truth.labels, None), rng
+        )
         assert boxes_only.masks is None
         after, none_left = TrainTransform(data)(image, nothing, rng)
         assert len(none_left) == 0
@@ -162,7 +161,7 @@ def test_an_extreme_aspect_ratio_keeps_a_pixel() -> None:
 
 def test_brightness_scales_all_pixels_by_one_factor_within_its_limits():
     image = np.full((8, 8, 3), 100, np.uint8)
-    nothing = Truth(np.zeros((0, 4)), np.zeros(0, np.int64), None)
+    nothing = Annotations(np.zeros((0, 4)), np.zeros(0, np.int64), None)
     transform = TrainTransform(Data(short_side=(8,), max_side=8, brightness=1.0, flip=0.0))
     seen = set()
     for seed in range(40):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.engine.loop import at, fit, spread
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import StepReport
@@ -68,7 +68,7 @@ def test_time_of_actions_is_not_a_steps_time(monkeypatch):
     seen = []
     fit(
         state_at(),
-        [[Batch([])], [Batch([])]],
+        [[Batch.of([])], [Batch.of([])]],
         count,
         [(lambda step: True, lambda state, timed: seen.append((timed.step_s, timed.data_s)))],
     )

@@ -7,7 +7,9 @@ import torch
 from detectors import completed, detector_of
 
 from mimdet_cli.build import build_state, build_step, read_split, step_batches
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
+from mimdet_cli.data.loader import TrainImages
+from mimdet_cli.data.order import ImageUse
 from mimdet_cli.engine.optimizer_state import collect
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.errors import DivergedError
@@ -74,10 +76,9 @@ def test_two_parts_give_the_gradients_of_one_batch(bench):
     certain = ("backbone.train_ratio=1", "backbone.drop_path=0", "head.rpn_batch=100000",
                "head.roi_batch=1000")  # fmt: skip
     whole, parted = bench(*certain), bench(*certain, "train.accumulate=2")
-    (parts,) = whole.batches()
-    sample = parts[0].samples[0]
-    whole.step(whole.state, [Batch([sample, sample])])
-    report = parted.step(parted.state, [Batch([sample]), Batch([sample])])
+    sample = TrainImages(whole.split, whole.recipe.data, seed=0)[ImageUse(epoch=0, image=0)]
+    whole.step(whole.state, [Batch.of([sample, sample])])
+    report = parted.step(parted.state, [Batch.of([sample]), Batch.of([sample])])
     assert report.images == 2
     scale = whole.gradients().abs().max()
     assert scale > 0
@@ -89,8 +90,7 @@ def test_parts_of_a_step_hold_its_batch(bench):
     whole, parted = bench(), bench("train.accumulate=2")
     (one,), (two,) = whole.batches(), parted.batches()
     assert (len(one), len(two)) == (1, 2)
-    ids = [sample.image_id for part in two for sample in part.samples]
-    assert ids == [sample.image_id for sample in one[0].samples]
+    assert [image_id for part in two for image_id in part.image_ids] == one[0].image_ids
 
 
 def test_gradients_are_clipped_to_the_norm(bench):
@@ -135,7 +135,7 @@ def test_numbers_that_are_not_finite_end_the_run_and_name_the_images(bench, brok
     (parts,) = one.batches()
     with pytest.raises(DivergedError) as caught:
         one.step(one.state, parts)
-    ids = ", ".join(str(sample.image_id) for sample in parts[0].samples)
+    ids = ", ".join(map(str, parts[0].image_ids))
     assert caught.value.exit_code == 7
     assert caught.value.what.startswith(what)
     assert caught.value.what.endswith("not finite at step 1: training has diverged.")

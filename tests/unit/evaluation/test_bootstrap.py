@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from mimdet_cli.data.coco.rle import to_rle
 from mimdet_cli.evaluation.bootstrap import RECALLS, hits_needed, match, match_file
 from mimdet_cli.evaluation.coco_ap import score
-from mimdet_cli.evaluation.rle import to_rle
 
 SIDE = 100
 

@@ -1,9 +1,9 @@
 import pytest
 
+from mimdet_cli.data.coco.rle import to_rle
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.metrics import ACCURACIES
-from mimdet_cli.evaluation.rle import to_rle
 
 BOX = [10, 10, 40, 40]
 PERFECT = pytest.approx(100, abs=1e-9)  # pycocotools adds 2e-16 to a denominator

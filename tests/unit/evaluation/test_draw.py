@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import to_rle
 from mimdet_cli.evaluation.draw import draw
 from mimdet_cli.evaluation.palette import colour_of, ink_on, luminance
 from mimdet_cli.evaluation.results import ImageResult
-from mimdet_cli.evaluation.rle import to_rle
 from mimdet_cli.evaluation.sheet import SheetRow, sheet
 
 CATEGORIES = [Category(3, "cell"), Category(9, "rod")]

@@ -9,7 +9,7 @@ from torch import nn
 
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
-from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.data.batch import Batch, RawSample
 from mimdet_cli.evaluation.ensemble import Draws, digest, seed_of
 from mimdet_cli.evaluation.inference import detect
 
@@ -33,8 +33,8 @@ class Forgetful(Stem):
 @pytest.fixture
 def model() -> MaskRCNN:
     torch.manual_seed(0)
-    settings = HeadOptions(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
-    detector = detector_on(Forgetful(), 3, settings, (120.0,) * 3, (60.0,) * 3)
+    options = HeadOptions(channels=8, fc_channels=16, norm="none", score=0.01, detections=20)
+    detector = detector_on(Forgetful(), 3, options, (120.0,) * 3, (60.0,) * 3)
     for predictor in (detector.roi_heads.box_predictor, detector.rpn):
         for layer in predictor.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -42,17 +42,17 @@ def model() -> MaskRCNN:
     return detector
 
 
-def samples() -> list[Sample]:
-    generator = torch.Generator().manual_seed(1)
+def samples() -> list[RawSample]:
+    rng = np.random.default_rng(1)
     sizes = [(64, 96), (96, 64), (64, 64)]
     return [
-        Sample(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator), i, size)
+        RawSample(rng.integers(0, 256, (*size, 3), dtype=np.uint8), i, size)
         for i, size in enumerate(sizes, 100)
     ]
 
 
-def batched(given: list[Sample], size: int) -> list[Batch]:
-    return [Batch(given[i : i + size]) for i in range(0, len(given), size)]
+def batched(given: list[RawSample], size: int) -> list[Batch]:
+    return [Batch.of(given[i : i + size]) for i in range(0, len(given), size)]
 
 
 def results(model: MaskRCNN, batches: list[Batch], draws: Draws) -> dict[int, tuple]:
@@ -100,7 +100,7 @@ def test_first_passes_of_many_evaluations_are_those_of_fewer(model):
 
 def test_one_evaluation_is_a_plain_forward_pass_under_its_seed(model):
     drawn = detect(model, batched(samples()[:1], 1), CPU, draws=Draws(5))[0]
-    torch.manual_seed(seed_of(5, digest(samples()[0].image), 0))
+    torch.manual_seed(seed_of(5, digest(Batch.of(samples()[:1]).images[0]), 0))
     plain = detect(model, batched(samples()[:1], 1), CPU)[0]
     assert np.array_equal(drawn.boxes, plain.boxes)
     assert np.array_equal(drawn.scores, plain.scores)

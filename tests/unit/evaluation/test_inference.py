@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from heads.instances import Detections
-from mimdet_cli.data.sample import Batch, Sample
+from mimdet_cli.data.batch import Batch, RawSample
 from mimdet_cli.evaluation.inference import detect
 
 CPU = torch.device("cpu")
@@ -40,10 +41,10 @@ class Broken(Spots):
 def batches():
     shapes = [((20, 30), (40, 60)), ((10, 10), (5, 20)), ((8, 6), (8, 6))]
     samples = [
-        Sample(torch.zeros(3, *size, dtype=torch.uint8), 100 + i, original)
+        RawSample(np.zeros((*size, 3), np.uint8), 100 + i, original)
         for i, (size, original) in enumerate(shapes)
     ]
-    return [Batch(samples[:2]), Batch(samples[2:])]
+    return [Batch.of(samples[:2]), Batch.of(samples[2:])]
 
 
 def test_results_are_in_the_order_and_the_pixels_of_the_original_images():

@@ -5,9 +5,9 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
 from heads.instances import Detections
+from mimdet_cli.data.coco.rle import to_bitmap
 from mimdet_cli.evaluation import paste as module
 from mimdet_cli.evaluation.paste import paste, rescale, to_result
-from mimdet_cli.evaluation.rle import to_bitmap
 
 
 def sampled(masks, boxes, height, width):

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import encode_counts
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.evaluation.results import ImageResult
-from mimdet_cli.evaluation.rle import encode_counts
 
 
 def squares() -> Prediction:

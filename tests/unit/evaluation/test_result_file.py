@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
+from mimdet_cli.data.coco.rle import to_rle
 from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.coco_ap import score
 from mimdet_cli.evaluation.result_file import load_results
-from mimdet_cli.evaluation.rle import to_rle
 
 SQUARE = [[2, 1, 6, 1, 6, 5, 2, 5]]
 RLE = to_rle(SQUARE, 8, 10)
@@ -28,7 +28,7 @@ def load(tmp_path):
         text = results if isinstance(results, str) else json.dumps(results)
         (tmp_path / "results.json").write_text(text)
         (tmp_path / "truth.json").write_text(json.dumps(annotations))
-        return load_results(tmp_path / "results.json", read_truth(tmp_path / "truth.json"))
+        return load_results(tmp_path / "results.json", read_ground_truth(tmp_path / "truth.json"))
 
     return run
 
@@ -87,20 +87,20 @@ def test_everything_wrong_is_listed_at_once_with_its_entry(load):
         load([GOOD, *({**GOOD, **change} for change in wrong), 7, without("score")])
     assert whats(error) == [
         "Records that are not objects (1): entry 14 is 7.",
-        "Records without a needed key (1): entry 15 has no 'score'.",
+        "Records that lack a required key (1): entry 15 has no 'score'.",
         "Records with a value of the wrong type (2): entry 2 has image_id '1', "
         "entry 5 has score null.",
         "Records whose image_id is not in 'images' (1): entry 1 has image_id 2.",
         "Records whose category_id is not in 'categories' (1): entry 3 has category_id 9.",
         "Scores that are not finite numbers (1): entry 4 has score nan.",
-        "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more (3): "
+        "Boxes that are not [x, y, width, height] with finite numbers and sides of 0 or more (3): "
         "entry 6 has a list of 3, entry 7 has [1, nan, 3, 4], entry 8 has [5, 5, -2, 3].",
         "Segmentations that cannot be read (4): "
-        "entry 9: its size is [10, 8], the image's [8, 10], "
+        "entry 9: its size is [10, 8], but the image's is [8, 10], "
         "entry 10: its runs cover 40 pixels, the image has 80, "
-        "entry 11: a polygon has 3 numbers, not an even count from 6 up, "
+        "entry 11: a polygon has 3 numbers, not an even number of at least 6, "
         "entry 12: it is neither polygons nor a run-length encoding.",
-        "Segmentations that are empty (1): entry 13.",
+        "Empty segmentations (1): entry 13.",
     ]
     assert {one.where.rsplit("/", 1)[1] for one in error.value.each()} == {"results.json"}
     assert error.value.exit_code == 3
@@ -110,7 +110,8 @@ def test_entries_must_all_have_what_the_first_has(load):
     with pytest.raises(DataError) as error:
         load([GOOD, without("segmentation"), without("bbox")])
     assert whats(error) == [
-        "Records without a needed key (2): entry 1 has no 'segmentation', entry 2 has no 'bbox'."
+        "Records that lack a required key (2): "
+        "entry 1 has no 'segmentation', entry 2 has no 'bbox'."
     ]
 
 
@@ -118,7 +119,7 @@ def test_long_lists_of_problems_end_with_the_number_of_the_rest(load):
     with pytest.raises(DataError) as error:
         load([without("score")] * 130)
     named = ", ".join(f"entry {n} has no 'score'" for n in range(10))
-    assert whats(error) == [f"Records without a needed key (130): {named} and 120 more."]
+    assert whats(error) == [f"Records that lack a required key (130): {named} and 120 more."]
 
 
 def test_rle_text_that_is_damaged_is_refused(load):
@@ -128,7 +129,7 @@ def test_rle_text_that_is_damaged_is_refused(load):
 
 
 def test_file_cut_short_is_named_with_line_and_column(load):
-    with pytest.raises(DataError, match="This is not JSON") as error:
+    with pytest.raises(DataError, match="The file is not valid JSON") as error:
         load('[{"image_id": 1,\n "score"')
     assert error.value.where.endswith("results.json, line 2, column 9")
 
@@ -146,13 +147,13 @@ def test_results_given_as_annotations_are_recognised(load):
 
 
 def test_file_that_is_not_there_or_not_text_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="There is no such file"):
-        read_truth(tmp_path / "absent.json")
+    with pytest.raises(DataError, match="The file does not exist"):
+        read_ground_truth(tmp_path / "absent.json")
     (tmp_path / "image.json").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(DataError, match="not text"):
-        read_truth(tmp_path / "image.json")
+        read_ground_truth(tmp_path / "image.json")
     with pytest.raises(DataError, match="cannot be read"):
-        read_truth(tmp_path)
+        read_ground_truth(tmp_path)
 
 
 def truth_with(*segmentations, **image):
@@ -197,7 +198,7 @@ def test_segmentations_of_the_annotations_that_cannot_be_scored_are_refused(load
         "annotation 5: the first polygon has 4 numbers, not 5 or more, "
         "annotation 6: a polygon has a number that is not finite, "
         "annotation 7: its size is None, not [height, width], "
-        "annotation 8: its counts are neither a text nor a list of whole numbers, "
+        "annotation 8: its counts are neither text nor a list of integers, "
         "annotation 9: its runs cover 10 pixels, its size has 80."
     )
     assert one.where.endswith("truth.json")
@@ -237,11 +238,11 @@ def test_incomplete_annotations_are_all_listed(tmp_path):
     }
     (tmp_path / "truth.json").write_text(json.dumps(broken))
     with pytest.raises(DataError) as error:
-        read_truth(tmp_path / "truth.json")
+        read_ground_truth(tmp_path / "truth.json")
     assert whats(error) == [
         "Records that are not objects (1): category at position 0 is 'cell'.",
-        "Records without a needed key (2): image 1 has no 'width', "
+        "Records that lack a required key (2): image 1 has no 'width', "
         "annotation at position 0 has no 'category_id'.",
-        "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more (1): "
+        "Boxes that are not [x, y, width, height] with finite numbers and sides of 0 or more (1): "
         "annotation at position 1 has [0, 0, -1, 1].",
     ]

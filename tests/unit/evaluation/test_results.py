@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.rle import encode_counts, to_bitmap, to_rle
 from mimdet_cli.evaluation.results import ImageResult, to_coco, write_predictions
-from mimdet_cli.evaluation.rle import encode_counts, to_bitmap, to_rle
 
 CATEGORIES = [Category(18, "dog"), Category(44, "bottle")]
 

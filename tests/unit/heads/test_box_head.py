@@ -107,9 +107,9 @@ def test_boxes_are_decoded_per_class_with_their_weights_and_clipped():
     torch.testing.assert_close(boxes[0], torch.tensor([[0.0, 0, 10, 10], [5.0, 0, 23, 10]]))
 
 
-def found(probabilities, boxes, **settings):
+def found(probabilities, boxes, **options):
     return best_of_image(
-        torch.tensor(probabilities), torch.tensor(boxes).float(), HeadOptions(**settings)
+        torch.tensor(probabilities), torch.tensor(boxes).float(), HeadOptions(**options)
     )
 
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from heads.box_head import box_losses
 from heads.cascade import CODERS, OVERLAPS, CascadeHeads, moved, refined
-from heads.instances import Target
+from heads.instances import BitPatch, InstanceMasks, Target
 from heads.mask_head import mask_loss
 from heads.options import HeadOptions
 from heads.pooling import to_rois
@@ -20,19 +21,13 @@ SIZES = torch.tensor([[64, 64]])
 TRUTH = torch.tensor([[0.0, 0.0, 40.0, 40.0]])
 
 
-class Full:
-    """Masks that fill every box."""
-
-    def rasterize(self, index, boxes, size):
-        return torch.ones(len(index), size, size, dtype=torch.bool)
+FULL = InstanceMasks((BitPatch.of(np.ones((64, 64), dtype=bool)),) * 2, 64, 64)
+TARGET = Target(TRUTH, torch.tensor([1]), FULL)
 
 
-TARGET = Target(TRUTH, torch.tensor([1]), Full())
-
-
-def cascade(classes: int = 3, **settings) -> CascadeHeads:
+def cascade(classes: int = 3, **options) -> CascadeHeads:
     torch.manual_seed(0)
-    return CascadeHeads(8, STRIDES, classes, SMALL.model_copy(update=settings))
+    return CascadeHeads(8, STRIDES, classes, SMALL.model_copy(update=options))
 
 
 def maps() -> list[Tensor]:
@@ -67,9 +62,9 @@ def seen_by(heads: CascadeHeads) -> list[int]:
     ("backbone", "detector"), [(91_449_024, 141_160_990), (311_237_888, 360_949_854)]
 )
 def test_with_vitdets_backbone_the_parameters_are_the_measured_ones(backbone, detector):
-    settings = HeadOptions(norm="ln", cascade=True)
+    options = HeadOptions(norm="ln", cascade=True)
     with torch.device("meta"):
-        parts = RPN(256, (*STRIDES, 64), settings), CascadeHeads(256, STRIDES, 80, settings)
+        parts = RPN(256, (*STRIDES, 64), options), CascadeHeads(256, STRIDES, 80, options)
     count = sum(p.numel() for part in parts for p in part.parameters())
     assert count == 49_711_966 == detector - backbone
 
@@ -160,7 +155,7 @@ def test_maps_get_a_third_of_each_stages_gradient_and_parameters_all_of_it(stage
 
     head, predictor = heads.box_head[stage], heads.box_predictor[stage]
     plain, _ = box_losses(
-        *predictor(head(heads.pool(pyramid, sample.rois, 7))), sample, heads.settings
+        *predictor(head(heads.pool(pyramid, sample.rois, 7))), sample, heads.options
     )
     assert loss.item() == pytest.approx(plain.item(), rel=1e-6)
     inputs = [pyramid[0], *head.parameters()]

@@ -27,9 +27,9 @@ class Told(RoIHeads):
         return [self.answers.pop(0)]
 
 
-def told(*answers: Candidates, **settings) -> Told:
+def told(*answers: Candidates, **options) -> Told:
     torch.manual_seed(0)
-    return Told(8, STRIDES, CLASSES, SMALL.model_copy(update=settings)).tell(*answers)
+    return Told(8, STRIDES, CLASSES, SMALL.model_copy(update=options)).tell(*answers)
 
 
 def candidates(*found: tuple[list[float], int, float]) -> Candidates:
@@ -52,10 +52,10 @@ def views(count: int, images: int = 2) -> list[View]:
     return found
 
 
-def trained(kind: type[RegionHeads], **settings) -> RegionHeads:
+def trained(kind: type[RegionHeads], **options) -> RegionHeads:
     """Random heads whose predictors say something else for every region."""
     torch.manual_seed(0)
-    heads = kind(8, STRIDES, CLASSES, SMALL.model_copy(update=settings))
+    heads = kind(8, STRIDES, CLASSES, SMALL.model_copy(update=options))
     for name, parameter in heads.named_parameters():
         if name.endswith(("scores.weight", "deltas.weight", "logits.weight")):
             torch.nn.init.normal_(parameter, std=0.5)
@@ -92,14 +92,14 @@ def by_hand(heads: RegionHeads, passes: list[View], image: int) -> list[tuple]:
             pooled += [
                 (float(scores[k]), k, boxes[k])
                 for k in range(CLASSES)
-                if scores[k] > heads.settings.score
+                if scores[k] > heads.options.score
             ]
     kept: list[tuple] = []
     for score, label, box in sorted(pooled, key=lambda entry: -entry[0]):
         rivals = [other for _, k, other in kept if k == label]
-        if all(box_iou(box[None], other[None]) <= heads.settings.nms for other in rivals):
+        if all(box_iou(box[None], other[None]) <= heads.options.nms for other in rivals):
             kept.append((score, label, box))
-    return kept[: heads.settings.detections]
+    return kept[: heads.options.detections]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,10 +11,10 @@ from heads.rpn import RPN
 STRIDES = (4, 8, 16, 32, 64)
 
 
-def ours(settings: HeadOptions) -> set[str]:
-    rpn = RPN(8, STRIDES, settings).state_dict()
-    kind = CascadeHeads if settings.cascade else RoIHeads
-    heads = kind(8, STRIDES[:4], 5, settings).state_dict()
+def ours(options: HeadOptions) -> set[str]:
+    rpn = RPN(8, STRIDES, options).state_dict()
+    kind = CascadeHeads if options.cascade else RoIHeads
+    heads = kind(8, STRIDES[:4], 5, options).state_dict()
     return {f"rpn.{key}" for key in rpn} | {f"roi_heads.{key}" for key in heads}
 
 
@@ -43,14 +43,14 @@ def theirs(norm: str, fcs: int, rpn_convs: int) -> list[str]:
 def test_every_detectron2_key_becomes_one_of_ours_and_none_of_ours_is_left(
     norm, box_head, fcs, rpn_convs
 ):
-    settings = HeadOptions(
+    options = HeadOptions(
         norm=norm, box_head=box_head, rpn_convs=rpn_convs, channels=8, fc_channels=8
     )
     keys = theirs(norm, fcs, rpn_convs)
     renamed = rename(dict.fromkeys(keys, torch.zeros(0)), KeyMap(DETECTRON2_HEAD))
     assert len(keys) >= 20
     assert renamed.unknown == ()
-    assert set(renamed.kept) == ours(settings)
+    assert set(renamed.kept) == ours(options)
 
 
 def test_anchors_and_pixel_statistics_are_dropped_by_rule():
@@ -68,7 +68,7 @@ def test_a_stranger_key_stays_unknown():
 @pytest.mark.parametrize("norm", ["bn", "ln", "gn", "none"])
 @pytest.mark.parametrize(("box_head", "fcs"), [("4conv1fc", 1), ("2fc", 2)])
 def test_every_key_of_detectron2s_cascade_becomes_one_of_ours(norm, box_head, fcs):
-    settings = HeadOptions(norm=norm, box_head=box_head, channels=8, fc_channels=8, cascade=True)
+    options = HeadOptions(norm=norm, box_head=box_head, channels=8, fc_channels=8, cascade=True)
     keys = []
     for key in theirs(norm, fcs, rpn_convs=2):
         part = next((p for p in ("box_head.", "box_predictor.") if p in key), None)
@@ -77,7 +77,7 @@ def test_every_key_of_detectron2s_cascade_becomes_one_of_ours(norm, box_head, fc
     renamed = rename(dict.fromkeys(keys, torch.zeros(0)), KeyMap(DETECTRON2_HEAD))
     assert len(keys) >= 30
     assert renamed.unknown == ()
-    assert set(renamed.kept) == ours(settings)
+    assert set(renamed.kept) == ours(options)
     assert renamed.kept.keys() >= {"roi_heads.box_predictor.2.deltas.weight"}
 
 
@@ -106,7 +106,7 @@ def of_mmdet(norm: str, fcs: int, rpn_convs: int) -> list[str]:
 def test_every_mmdet_key_becomes_one_of_ours_and_none_of_ours_is_left(
     norm, box_head, fcs, rpn_convs
 ):
-    settings = HeadOptions(
+    options = HeadOptions(
         norm=norm,
         box_head=box_head,
         rpn_convs=rpn_convs,
@@ -118,11 +118,11 @@ def test_every_mmdet_key_becomes_one_of_ours_and_none_of_ours_is_left(
     renamed = rename(dict.fromkeys(keys, torch.zeros(0)), KeyMap(MMDET_HEAD))
     assert len(keys) >= 20
     assert renamed.unknown == ()
-    assert set(renamed.kept) == ours(settings)
+    assert set(renamed.kept) == ours(options)
 
 
 def test_weights_of_an_mmdet_head_fit_ours_without_reordering():
-    settings = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
+    options = HeadOptions(rpn_convs=1, box_head="2fc", norm="none", rules="mmdet")
     shapes = {
         "rpn_head.rpn_conv.weight": (256, 256, 3, 3),
         "rpn_head.rpn_cls.weight": (3, 256, 1, 1),
@@ -135,8 +135,8 @@ def test_weights_of_an_mmdet_head_fit_ours_without_reordering():
     }
     with torch.device("meta"):
         parts = {
-            "rpn": RPN(256, STRIDES, settings),
-            "roi_heads": RoIHeads(256, STRIDES[:4], 80, settings),
+            "rpn": RPN(256, STRIDES, options),
+            "roi_heads": RoIHeads(256, STRIDES[:4], 80, options),
         }
         file = {key: torch.empty(shape) for key, shape in shapes.items()}
     state = {f"{n}.{k}": v.shape for n, part in parts.items() for k, v in part.state_dict().items()}

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from detectors import Stem, detector_on
 from torch import nn
 
 from backbones.contract import Level, Padding
-from heads.instances import Target
+from heads.instances import BitPatch, InstanceMasks, Target
 from heads.mask_rcnn import MaskRCNN, canvas
 from heads.options import HeadOptions
 
@@ -14,16 +15,13 @@ NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
 
 
-class Full:
-    """Masks that fill every box."""
-
-    def rasterize(self, index, boxes, size):
-        return torch.ones(len(index), size, size, dtype=torch.bool)
+FULL = InstanceMasks((BitPatch.of(np.ones((64, 96), dtype=bool)),) * 2, 64, 96)
+"""Two masks that fill every box."""
 
 
-def detector(settings: HeadOptions = SMALL, **backbone) -> MaskRCNN:
+def detector(options: HeadOptions = SMALL, **backbone) -> MaskRCNN:
     torch.manual_seed(0)
-    return detector_on(Stem(**backbone), 3, settings, MEAN, STD)
+    return detector_on(Stem(**backbone), 3, options, MEAN, STD)
 
 
 def images() -> list[torch.Tensor]:
@@ -36,7 +34,7 @@ def images() -> list[torch.Tensor]:
 
 def targets(masks: bool = True) -> list[Target]:
     boxes = torch.tensor([[5.0, 5.0, 30.0, 40.0], [20.0, 10.0, 39.0, 30.0]])
-    return [Target(boxes, torch.tensor([0, 2]), Full() if masks else None), NOTHING]
+    return [Target(boxes, torch.tensor([0, 2]), FULL if masks else None), NOTHING]
 
 
 LOSSES = {"rpn_objectness", "rpn_box", "box_class", "box_regression", "mask"}
@@ -202,7 +200,7 @@ def bright_squares(count: int) -> tuple[list[torch.Tensor], list[Target]]:
         image[index % 3, y : y + 32, x : x + 32] = 230
         box = torch.tensor([[x, y, x + 32.0, y + 32.0]])
         pictures.append(image)
-        truth.append(Target(box, torch.tensor([index % 3]), Full()))
+        truth.append(Target(box, torch.tensor([index % 3]), FULL))
     return pictures, truth
 
 
@@ -228,8 +226,8 @@ def test_thirty_steps_on_four_images_lower_every_group_of_losses(form):
 @pytest.mark.parametrize("cascade", [False, True])
 def test_giou_of_a_fixed_sample_of_regions_falls_in_thirty_steps(cascade):
     """The sample is fixed because a detector that learns finds more boxes, which are harder."""
-    settings = SMALL.model_copy(update={"box_loss": "giou", "norm": "none", "cascade": cascade})
-    model = detector(settings).train()
+    options = SMALL.model_copy(update={"box_loss": "giou", "norm": "none", "cascade": cascade})
+    model = detector(options).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     pictures, truth = bright_squares(4)
     batch, sizes = model.prepare(pictures)

@@ -13,7 +13,7 @@ def test_ground_truth_boxes_are_proposals_too():
     sample = sample_regions([torch.zeros(0, 4)], [TRUTH], 8, classes=5)
     assert sample.rois[:, 1:].tolist() == TRUTH.boxes.tolist()
     assert sample.labels.tolist() == [2, 0]
-    assert sample.instances.tolist() == [0, 1]
+    assert sample.matched_gt.tolist() == [0, 1]
 
 
 def test_half_an_overlap_is_foreground_and_less_is_background():
@@ -44,4 +44,4 @@ def test_foreground_keeps_box_and_instance_of_its_own_image():
     sample = sample_regions([torch.zeros(0, 4)] * 2, [TRUTH, other], 8, classes=5)
     foreground = sample.select(sample.labels < 5)
     assert foreground.boxes.tolist() == [*TRUTH.boxes.tolist(), *other.boxes.tolist()]
-    assert foreground.instances.tolist() == [0, 1, 0]
+    assert foreground.matched_gt.tolist() == [0, 1, 0]

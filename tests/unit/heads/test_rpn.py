@@ -94,9 +94,9 @@ def test_losses_without_objects_reach_every_parameter():
     assert all(p.grad is not None for p in rpn.parameters())
 
 
-def propose(boxes: list[list[float]], logits: list[float], size=(100, 100), **settings):
+def propose(boxes: list[list[float]], logits: list[float], size=(100, 100), **options):
     """Proposals from anchors that are the boxes themselves."""
-    rpn = RPN(8, STRIDES, HeadOptions(channels=8, **settings)).eval()
+    rpn = RPN(8, STRIDES, HeadOptions(channels=8, **options)).eval()
     levels = ([torch.tensor([logits])], [torch.zeros(1, len(boxes), 4)], [torch.tensor(boxes)])
     (found,) = rpn.propose(*levels, torch.tensor([size]))
     return found

@@ -54,7 +54,7 @@ def test_parameter_counts_of_vit_adapters_head_are_the_measured_ones():
         assert round((pyramid + count(rpn) + count(heads)) / 1e6, 3) == measured
 
 
-def assigned(truth, boxes, high, low, claim) -> list[int]:
+def assigned(truth, boxes, high, low, least) -> list[int]:
     """The rule written out box by box: -1 background, -2 neither, else the ground-truth box."""
     overlaps = box_iou(truth, boxes)
     result = []
@@ -64,22 +64,22 @@ def assigned(truth, boxes, high, low, claim) -> list[int]:
         result.append(best if column[best] >= high else -1 if column[best] < low else -2)
     for g in range(len(truth)):
         for n in range(len(boxes)):
-            if overlaps[g, n] == overlaps[g].max() >= claim:
+            if overlaps[g, n] == overlaps[g].max() >= least:
                 result[n] = g
     return result
 
 
-@pytest.mark.parametrize(("high", "low", "claim"), [(0.7, 0.3, 0.3), (0.5, 0.5, 0.5)])
-def test_claims_equal_the_rule_written_out_box_by_box(high, low, claim):
+@pytest.mark.parametrize(("high", "low", "least"), [(0.7, 0.3, 0.3), (0.5, 0.5, 0.5)])
+def test_low_quality_matches_equal_the_rule_written_out_box_by_box(high, low, least):
     generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(20):
         corners = torch.randint(0, 12, (40, 2), generator=generator).float()
         sides = torch.randint(4, 16, (40, 2), generator=generator).float()
         boxes = torch.cat((corners, corners + sides), dim=1)  # whole pixels, so that ties occur
-        expected = assigned(boxes[:6], boxes[6:], high, low, claim)
+        expected = assigned(boxes[:6], boxes[6:], high, low, least)
         matcher = Matcher(high, low, allow_low_quality_matches=False)
-        assert match(matcher, boxes[:6], boxes[6:], claim).tolist() == expected
+        assert match(matcher, boxes[:6], boxes[6:], least).tolist() == expected
         seen |= set(expected)
     assert seen >= {-1, 0, 5}
 
@@ -88,16 +88,16 @@ def test_a_truth_takes_its_best_anchor_from_the_truth_that_the_anchor_overlaps_m
     truth = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0]])
     anchors = torch.tensor([[0.0, 0.0, 10.0, 9.8], [0.0, 0.0, 10.0, 10.0]])
     kept = sample_anchors(anchors, [truth], 8)
-    taken = sample_anchors(anchors, [truth], 8, only(anchor_claim=0.3))
+    taken = sample_anchors(anchors, [truth], 8, only(rpn_min_pos_iou=0.3))
     assert kept.boxes.tolist() == [truth[0].tolist(), truth[0].tolist()]
     assert taken.boxes.tolist() == [truth[1].tolist(), truth[0].tolist()]
 
 
-def test_the_best_anchor_is_no_positive_below_the_claim():
+def test_the_best_anchor_is_no_positive_below_the_least_iou():
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
     low = torch.tensor([[0.0, 0.0, 10.0, 2.9]])
     assert sample_anchors(anchors, [low], 8).positive.tolist() == [0]
-    rules = only(anchor_claim=0.3)
+    rules = only(rpn_min_pos_iou=0.3)
     assert sample_anchors(anchors, [low], 8, rules).positive.tolist() == []
     enough = torch.tensor([[0.0, 0.0, 10.0, 3.1]])
     assert sample_anchors(anchors, [enough], 8, rules).positive.tolist() == [0]
@@ -140,9 +140,9 @@ def test_a_truth_takes_its_best_proposal_and_joins_the_sample_as_itself():
     proposals = torch.tensor([[0.0, 0.0, 10.0, 9.0], [0.0, 0.0, 10.0, 6.0], [0.0, 0.0, 10.0, 2.0]])
     first = sample_regions([proposals], [target], 100, 5)
     assert first.labels.tolist() == [3, 3, 5, 3, 3]  # the first of equal objects
-    taken = sample_regions([proposals], [target], 100, 5, only(region_claim=0.5))
+    taken = sample_regions([proposals], [target], 100, 5, only(roi_min_pos_iou=0.5))
     assert taken.labels.tolist() == [1, 3, 5, 3, 1]
-    assert taken.instances.tolist() == [1, 0, 0, 0, 1]
+    assert taken.matched_gt.tolist() == [1, 0, 0, 0, 1]
 
 
 def test_truth_without_proposals_and_proposals_without_truth_are_sampled():
@@ -156,8 +156,8 @@ def test_the_option_reaches_the_samples_and_losses_of_the_same_weights():
     parts = {}
     for name in RULES:
         torch.manual_seed(0)
-        settings = small.model_copy(update={"rules": name})
-        parts[name] = RPN(8, STRIDES, settings), RoIHeads(8, STRIDES[:4], 5, settings)
+        options = small.model_copy(update={"rules": name})
+        parts[name] = RPN(8, STRIDES, options), RoIHeads(8, STRIDES[:4], 5, options)
     maps = [torch.ones(1, 8, max(64 // s, 1), max(64 // s, 1)) for s in STRIDES]
     target = Target(torch.tensor([[4.0, 4.0, 34.0, 34.0]]).repeat(2, 1), torch.tensor([0, 1]))
     losses, labels = {}, {}
@@ -170,11 +170,11 @@ def test_the_option_reaches_the_samples_and_losses_of_the_same_weights():
 
 
 def test_proposals_and_detections_of_a_shrinking_head_keep_a_width():
-    settings = VIT_ADAPTER.model_copy(update={"channels": 8, "fc_channels": 8, "score": 0.0})
+    options = VIT_ADAPTER.model_copy(update={"channels": 8, "fc_channels": 8, "score": 0.0})
     maps = [torch.zeros(1, 8, max(64 // s, 1), max(64 // s, 1)) for s in STRIDES]
     sizes = torch.tensor([[64, 64]])
-    rpn = RPN(8, STRIDES, settings).eval()
-    heads = RoIHeads(8, STRIDES[:4], 3, settings).eval()
+    rpn = RPN(8, STRIDES, options).eval()
+    heads = RoIHeads(8, STRIDES[:4], 3, options).eval()
     rpn.deltas.bias.data[2::4] = -50.0
     heads.box_predictor.deltas.bias.data[2::4] = -500.0
     with torch.no_grad():
@@ -191,12 +191,12 @@ def test_proposals_and_detections_of_a_shrinking_head_keep_a_width():
 
 def test_linear_layers_start_xavier_uniform_and_mask_logits_as_other_convolutions():
     torch.manual_seed(0)
-    settings = HeadOptions(channels=64, fc_channels=128, box_head="2fc", rules="mmdet")
-    head = BoxHead(16, settings)
+    options = HeadOptions(channels=64, fc_channels=128, box_head="2fc", rules="mmdet")
+    head = BoxHead(16, options)
     for layer, (fan_in, fan_out) in zip(head.fcs, ((16 * 49, 128), (128, 128)), strict=True):
         bound = math.sqrt(6 / (fan_in + fan_out))
         assert bound * 0.99 < layer.weight.abs().max().item() <= bound
         assert layer.bias.abs().max() == 0
-    logits = MaskHead(64, 64, settings).logits
+    logits = MaskHead(64, 64, options).logits
     assert logits.weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.05)
     assert logits.bias.abs().max() == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectors import completed
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 from mimdet_cli.errors import DataError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.jobs.run_folder import (
     match_classes,

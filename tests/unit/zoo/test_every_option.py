@@ -33,8 +33,8 @@ from mimdet_cli.build import (
     step_batches,
     usable_precision,
 )
-from mimdet_cli.data.coco import CocoSplit
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
+from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
 from mimdet_cli.recipe.completed import CompletedRecipe
@@ -230,7 +230,7 @@ def footprint(recipe: CompletedRecipe, split: CocoSplit) -> Footprint:
     with torch.no_grad():
         maps = detector.eval().backbone(*detector.prepare(photographs()))
     calls = count_calls(detector)
-    report = step(state, [Batch(samples())])
+    report = step(state, [Batch.of(samples())])
     with torch.device("meta"):
         shared = build_detector(recipe, 3, world=2)
     schedule = Schedule.of(recipe, STEPS)
@@ -245,7 +245,7 @@ def footprint(recipe: CompletedRecipe, split: CocoSplit) -> Footprint:
         update={key for entries in state.optimizer.state.values() for key in entries},
         plan=[scaled_lr(recipe) * schedule(i) for i in range(STEPS)],
         batches=[
-            [sample.image_id for part in group for sample in part.samples]
+            [image_id for part in group for image_id in part.image_ids]
             for group in step_batches(recipe, split, CPU, 0, STEPS)
         ],
         calls=dict(calls),

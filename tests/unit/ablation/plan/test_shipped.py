@@ -24,7 +24,7 @@ from mimdet_cli.ablation.definition import (
 )
 from mimdet_cli.ablation.plan.plan import Plan, make_plan
 from mimdet_cli.build import backbone_class, build_state, build_step
-from mimdet_cli.data.sample import Batch
+from mimdet_cli.data.batch import Batch
 from mimdet_cli.recipe.catalog import shipped_folder
 from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.schema import Data, Init, Train
@@ -286,7 +286,7 @@ def step_of(recipe: str) -> tuple[bool, bool]:
     detector = detector_of(small_recipe)
     before = {name: p.detach().clone() for name, p in detector.named_parameters()}
     state = build_state(small_recipe, detector, CPU)
-    losses = build_step(small_recipe, 1, CPU)(state, [Batch(samples())]).losses
+    losses = build_step(small_recipe, 1, CPU)(state, [Batch.of(samples())]).losses
     moved = any(not torch.equal(p, before[name]) for name, p in detector.named_parameters())
     return len(losses) >= 5 and all(map(math.isfinite, losses.values())), moved
 

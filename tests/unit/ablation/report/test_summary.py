@@ -19,7 +19,7 @@ from mimdet_cli.ablation.report.files import to_json
 from mimdet_cli.ablation.report.summary import summarise
 from mimdet_cli.ablation.report.text import tables
 from mimdet_cli.console import Console
-from mimdet_cli.data.coco_reader import read_truth
+from mimdet_cli.data.coco.reader import read_ground_truth
 from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.bootstrap import match_file
 from mimdet_cli.evaluation.metrics import METRICS
@@ -53,7 +53,7 @@ def row(summary, label):
 
 def resampled(folder, label, seed, kind):
     path = folder.out / "runs" / folder.cells[label][seed] / "evals/plain/predictions.json"
-    return Resampled.of(match_file(path, read_truth(folder.annotations))[kind], RESAMPLING)
+    return Resampled.of(match_file(path, read_ground_truth(folder.annotations))[kind], RESAMPLING)
 
 
 @pytest.mark.parametrize("kind", ["box_ap", "mask_ap"])
@@ -294,7 +294,7 @@ def test_predictions_that_are_cut_short_or_gone_are_named(folder):
         summary_of(folder)
     first, second = caught.value.each()
     assert first.where.startswith(f"{paths[0]}, line")
-    assert (second.what, second.where) == ("There is no such file.", str(paths[1]))
+    assert (second.what, second.where) == ("The file does not exist.", str(paths[1]))
 
 
 def test_other_annotations_than_were_scored_are_refused(folder):

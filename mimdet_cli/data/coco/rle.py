@@ -1,14 +1,25 @@
 """COCO run-length encoding: column-major runs of 0, 1, 0, 1, ... that fill an image.
 
-`counts` is a list of run lengths, or COCO's text form of it: each run is written as the difference
-to the run two places before (from the fourth run on), in groups of five bits, least significant
-first, every group plus 48 as one character; 32 marks that another group follows.
+`counts` is a list of run lengths, or COCO's compressed text of it: each run is written as the
+difference to the run two places before (from the fourth run on), in groups of five bits, least
+significant first, every group plus 48 as one character; 32 marks that another group follows.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 Runs = NDArray[np.int64]
+
+
+class Rle(TypedDict):
+    """A bit map as run lengths, column by column, in COCO's compressed text form."""
+
+    size: list[int]
+    counts: str
 
 
 def runs_of(counts: object, height: int, width: int) -> Runs:
@@ -20,7 +31,7 @@ def runs_of(counts: object, height: int, width: int) -> Runs:
     elif isinstance(counts, list) and all(type(n) is int for n in counts):
         runs = np.array(counts, dtype=np.int64)
     else:
-        raise ValueError("its counts are neither a text nor a list of whole numbers")
+        raise ValueError("its counts are neither text nor a list of integers")
     if (runs < 0).any():
         raise ValueError("it has a run of negative length")
     if (total := int(runs.sum())) != height * width:
@@ -46,6 +57,39 @@ def encode(mask: NDArray[np.bool_]) -> Runs:
     bounds = np.concatenate(([0], edges, [pixels.size]))
     runs = np.diff(bounds)
     return np.concatenate(([0], runs)) if pixels.size and pixels[0] else runs
+
+
+def encode_counts(counts: Sequence[Sequence[int]], height: int, width: int) -> list[Rle]:
+    """Run lengths of several H x W masks, zeros first, in compressed form."""
+    size = [height, width]
+    return _text([{"size": size, "counts": runs} for runs in counts], size) if counts else []
+
+
+def to_rle(segmentation: Any, height: int, width: int) -> Rle:
+    """A COCO segmentation as compressed text: polygons (united), or an RLE of any form."""
+    size = [height, width]
+    if isinstance(segmentation, Mapping):
+        counts = segmentation["counts"]
+        if isinstance(counts, str):
+            return {"size": size, "counts": counts}
+        return encode_counts([counts], height, width)[0]
+    united = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    return {"size": size, "counts": _decoded(united["counts"])}
+
+
+def to_bitmap(rle: Rle) -> NDArray[np.bool_]:
+    """The mask as (H, W) booleans."""
+    height, width = rle["size"]
+    return decode(runs_of(rle["counts"], height, width), height, width)
+
+
+def _text(objects: Any, size: list[int]) -> list[Rle]:
+    encoded: Any = coco_mask.frPyObjects(objects, *size)
+    return [{"size": size, "counts": _decoded(rle["counts"])} for rle in encoded]
+
+
+def _decoded(counts: Any) -> str:
+    return counts.decode("ascii")
 
 
 def _from_text(text: bytes) -> Runs:

@@ -1,6 +1,6 @@
-"""Read a COCO file for a purpose: its lists, and its records as the rules of the purpose let them.
+"""Read a COCO file for a purpose: its lists, and the records that the purpose's rules accept.
 
-A record that cannot be used is added to the findings and left out, so that one pass names every
+A record that cannot be used is added to the findings and skipped, so that one pass names every
 problem of the file.
 """
 
@@ -9,21 +9,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mimdet_cli.data.coco_records import (
-    Annotation,
+from mimdet_cli.data.annotations import Category
+from mimdet_cli.data.coco.findings import Findings
+from mimdet_cli.data.coco.json_file import describe, read_json
+from mimdet_cli.data.coco.records import (
+    KEYS,
     Box,
-    Document,
-    Entry,
+    CocoAnnotation,
+    CocoDocument,
+    CocoEntry,
     ImageRow,
     Kind,
+    Purpose,
     Record,
     Types,
 )
-from mimdet_cli.data.coco_rules import KEYS, Purpose, rules_for
-from mimdet_cli.data.findings import Findings
-from mimdet_cli.data.json_file import describe, read_json
-from mimdet_cli.data.sample import Category
-from mimdet_cli.data.segmentations import NUMBERS, is_absent, pack
+from mimdet_cli.data.coco.rules import rules_for
+from mimdet_cli.data.coco.segmentations import NUMBERS, is_absent, pack
 from mimdet_cli.errors import DataError
 
 LISTS: Final = ("images", "annotations", "categories")
@@ -47,9 +49,9 @@ def read_lists(file: Path, names: Sequence[str] = LISTS) -> dict[str, Any]:
 
 
 class CocoReader:
-    """Reads records for one purpose; what is wrong with them is in `findings`.
+    """Reads records for one purpose; what is wrong with them goes into `findings`.
 
-    `ids` are those of all records of a list that have what they need, the repeated ones too.
+    `ids` are those of all complete records of each list, repeated ones included.
     """
 
     def __init__(self, purpose: Purpose) -> None:
@@ -60,13 +62,13 @@ class CocoReader:
 
     def entries(
         self, kind: Kind, records: Sequence[Any], geometry: Sequence[str] = ()
-    ) -> Iterator[Entry]:
+    ) -> Iterator[CocoEntry]:
         """The records that have all keys, `geometry` too, with values of the right types."""
         keys: Mapping[str, Types] = {**self._keys[kind], **dict.fromkeys(geometry)}
         ids = self.ids.setdefault(kind, [])
         for position, record in enumerate(records):
-            entry = Entry(kind, position, record, keys)
-            if self.findings.ask("entry", entry):
+            entry = CocoEntry(kind, position, record, keys)
+            if self.findings.apply("entry", entry):
                 ids.append(record.get("id"))
                 yield entry
 
@@ -82,18 +84,19 @@ class CocoReader:
         """All images, in the file's order."""
         rows = []
         for entry in self.entries("image", records):
-            one = entry.record
-            row = ImageRow(one["id"], one.get("file_name", ""), one["height"], one["width"])
-            self.findings.ask("image", row)
+            record = entry.record
+            file = record.get("file_name", "")
+            row = ImageRow(record["id"], file, record["height"], record["width"])
+            self.findings.apply("image", row)
             rows.append(row)
         return rows
 
     def annotations(
         self,
-        entries: Iterable[Entry],
+        entries: Iterable[CocoEntry],
         images: Sequence[ImageRow] = (),
         categories: Sequence[Category] = (),
-    ) -> Iterator[Annotation]:
+    ) -> Iterator[CocoAnnotation]:
         """The annotations in which no error is found and that are not dropped."""
         image_at = {image.id: i for i, image in enumerate(images)}
         label_of = {category.id: i for i, category in enumerate(categories)}
@@ -105,13 +108,13 @@ class CocoReader:
             label = label_of.get(record["category_id"])
             box = _corners(record.get("bbox"))
             mask = NO_MASK if size is None or not self._masks else _mask(record, size)
-            found = Annotation(entry, image, label, size, box, *mask)
-            if self.findings.ask("annotation", found):
+            found = CocoAnnotation(entry, image, label, size, box, *mask)
+            if self.findings.apply("annotation", found):
                 yield found
 
 
-def read_truth(file: Path) -> dict[str, Any]:
-    """The content of an annotation file whose records have all that scoring needs."""
+def read_ground_truth(file: Path) -> dict[str, Any]:
+    """The content of an annotation file whose records have everything that scoring needs."""
     content = read_lists(file)
     reader = CocoReader("scoring")
     reader.categories(content["categories"])
@@ -127,7 +130,7 @@ def read_classes(file: Path) -> list[Category]:
     content = read_lists(file, ("categories",))
     reader = CocoReader("classes")
     found = reader.categories(content["categories"])
-    reader.findings.ask("document", Document(None, content, reader.ids, (), found))
+    reader.findings.apply("document", CocoDocument(None, content, reader.ids, (), found))
     reader.findings.refuse({"file": file})
     return found
 

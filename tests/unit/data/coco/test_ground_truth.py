@@ -3,7 +3,7 @@
 import pytest
 from pycocotools import mask as coco_mask
 
-from mimdet_cli.data.ground_truth import GroundTruth
+from mimdet_cli.data.coco.ground_truth import GroundTruth
 
 SQUARE = [[2, 1, 6, 1, 6, 5, 2, 5]]
 RUNS = {"size": [8, 10], "counts": [17, 4, 59]}

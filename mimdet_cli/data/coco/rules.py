@@ -1,73 +1,48 @@
-"""What is checked of a COCO file: one table of rules, for every purpose that files are read for.
+"""What is checked in a COCO file: one table of rules, each for some purposes of reading a file.
 
 A new check is one entry here and the function that finds its cases. A rule's `subject` says what
-it is asked of: "entry" (`Entry`), "image" (`ImageRow`), "annotation" (`Annotation`: an annotation,
-or an entry of a results file) or "document" (`Document`). Of an annotation in which a rule for
-entries finds something nothing more is asked.
-
-Purposes: "boxes" and "masks" are splits to train on and to score, with what is learned from;
-"scoring" is ground truth, of which all is accepted that pycocotools can score; "results" are
-predictions to be scored; "classes" reads the names of the classes alone.
+it checks: "entry" (`CocoEntry`), "image" (`ImageRow`), "annotation" (`CocoAnnotation`: an
+annotation, or an entry of a results file) or "document" (`CocoDocument`). A record that fails a
+rule for entries is not checked any further.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
-from mimdet_cli.data.coco_records import Annotation, Document, Entry, ImageRow, Kind, Types
-from mimdet_cli.data.findings import Rule
-from mimdet_cli.data.json_file import describe
-from mimdet_cli.data.segmentations import is_absent, unscorable
-
-Purpose = Literal["boxes", "masks", "scoring", "results", "classes"]
+from mimdet_cli.data.coco.findings import Rule
+from mimdet_cli.data.coco.json_file import describe
+from mimdet_cli.data.coco.records import (
+    CocoAnnotation,
+    CocoDocument,
+    CocoEntry,
+    ImageRow,
+    Purpose,
+)
+from mimdet_cli.data.coco.segmentations import is_absent, unscorable
 
 MASKS: Final = frozenset({"masks"})
 SPLITS: Final = frozenset({"boxes", "masks"})
 RESULTS: Final = frozenset({"results"})
 EVERYWHERE: Final = frozenset({"boxes", "masks", "scoring", "results", "classes"})
 
-WHOLE: Final = (int,)
-NUMBER: Final = (int, float)
-TEXT: Final = (str,)
-ANY_ID: Final = (int, float, str)
 
-SPLIT_KEYS: Final[Mapping[Kind, Mapping[str, Types]]] = {
-    "category": {"id": WHOLE, "name": TEXT},
-    "image": {"id": WHOLE, "file_name": TEXT, "height": WHOLE, "width": WHOLE},
-    "annotation": {"id": WHOLE, "image_id": WHOLE, "category_id": WHOLE, "bbox": (list,)},
-}
-KEYS: Final[Mapping[Purpose, Mapping[Kind, Mapping[str, Types]]]] = {
-    "boxes": SPLIT_KEYS,
-    "masks": SPLIT_KEYS,
-    "classes": SPLIT_KEYS,
-    "scoring": {
-        "category": {"id": ANY_ID, "name": None},
-        "image": {"id": ANY_ID, "height": WHOLE, "width": WHOLE},
-        "annotation": {"image_id": ANY_ID, "category_id": ANY_ID, "bbox": None},
-    },
-    "results": {
-        "entry": {"image_id": WHOLE, "category_id": WHOLE, "score": NUMBER},
-    },
-}
-"""What every record needs, by purpose and list."""
-
-
-def not_an_object(entry: Entry) -> Sequence[str]:
-    """Values that are no { ... }."""
+def not_an_object(entry: CocoEntry) -> Sequence[str]:
+    """Records that are not objects."""
     if isinstance(entry.record, dict):
         return ()
     return (f"{entry.name} is {describe(entry.record)}",)
 
 
-def missing_keys(entry: Entry) -> Sequence[str]:
-    """Keys that should be there."""
+def missing_keys(entry: CocoEntry) -> Sequence[str]:
+    """Required keys that are missing."""
     record = entry.record
     if not isinstance(record, dict) or entry.keys.keys() <= record.keys():
         return ()
     return [f"{entry.name} has no '{key}'" for key in entry.keys if key not in record]
 
 
-def wrong_values(entry: Entry) -> Sequence[str]:
+def wrong_values(entry: CocoEntry) -> Sequence[str]:
     """Values of another type than they should have."""
     record = entry.record
     if not isinstance(record, dict):
@@ -80,13 +55,13 @@ def wrong_values(entry: Entry) -> Sequence[str]:
     return [f"{entry.name} has {key} {describe(record[key])}" for key in wrong]
 
 
-def repeated_ids(document: Document) -> Sequence[str]:
+def repeated_ids(document: CocoDocument) -> Sequence[str]:
     """Ids that several records of a list have."""
     return [
-        f"{kind} {one}"
+        f"{kind} {repeated}"
         for kind, ids in document.ids.items()
         if len(set(ids)) < len(ids)
-        for one, count in Counter(ids).items()
+        for repeated, count in Counter(ids).items()
         if count > 1
     ]
 
@@ -98,49 +73,49 @@ def without_pixels(image: ImageRow) -> Sequence[str]:
     return (f"image {image.id} is {image.width} x {image.height} pixels",)
 
 
-def unknown_image(annotation: Annotation) -> Sequence[str]:
-    """An image that is not in the file."""
+def unknown_image(annotation: CocoAnnotation) -> Sequence[str]:
+    """An image_id that is not in 'images'."""
     if annotation.image is not None:
         return ()
     return (f"{annotation.entry.name} has image_id {annotation.entry.record['image_id']}",)
 
 
-def unknown_category(annotation: Annotation) -> Sequence[str]:
-    """A category that is not in the file."""
+def unknown_category(annotation: CocoAnnotation) -> Sequence[str]:
+    """A category_id that is not in 'categories'."""
     if annotation.label is not None:
         return ()
     return (f"{annotation.entry.name} has category_id {annotation.entry.record['category_id']}",)
 
 
-def bad_box(annotation: Annotation) -> Sequence[str]:
-    """A box that is none."""
+def bad_box(annotation: CocoAnnotation) -> Sequence[str]:
+    """A box that is not one."""
     entry = annotation.entry
     if annotation.box is not None or "bbox" not in entry.record:
         return ()
     return (f"{entry.name} has {describe(entry.record['bbox'])}",)
 
 
-def unbounded_score(annotation: Annotation) -> Sequence[str]:
+def unbounded_score(annotation: CocoAnnotation) -> Sequence[str]:
     """A score that is infinite or not a number."""
     score = annotation.entry.record["score"]
     return () if abs(score) < float("inf") else (f"{annotation.entry.name} has score {score}",)
 
 
-def unreadable_mask(annotation: Annotation) -> Sequence[str]:
+def unreadable_mask(annotation: CocoAnnotation) -> Sequence[str]:
     """A segmentation that is neither polygons nor runs of the image's size."""
     if not annotation.unreadable:
         return ()
     return (f"{annotation.entry.name}: {annotation.unreadable}",)
 
 
-def unscorable_mask(annotation: Annotation) -> Sequence[str]:
+def unscorable_mask(annotation: CocoAnnotation) -> Sequence[str]:
     """A segmentation that pycocotools cannot read."""
     segmentation = annotation.entry.record.get("segmentation")
     reason = "" if is_absent(segmentation) else unscorable(segmentation)
     return (f"{annotation.entry.name}: {reason}",) if reason else ()
 
 
-def empty_mask(annotation: Annotation) -> Sequence[str]:
+def empty_mask(annotation: CocoAnnotation) -> Sequence[str]:
     """A result whose segmentation holds nothing."""
     record = annotation.entry.record
     if "segmentation" in record and is_absent(record["segmentation"]):
@@ -148,7 +123,7 @@ def empty_mask(annotation: Annotation) -> Sequence[str]:
     return ()
 
 
-def no_mask(annotation: Annotation) -> Sequence[str]:
+def no_mask(annotation: CocoAnnotation) -> Sequence[str]:
     """An object without a segmentation; a crowd region is no target and may lack one."""
     record = annotation.entry.record
     if is_absent(record.get("segmentation")) and not record.get("iscrowd", 0):
@@ -156,7 +131,7 @@ def no_mask(annotation: Annotation) -> Sequence[str]:
     return ()
 
 
-def without_area(annotation: Annotation) -> Sequence[str]:
+def without_area(annotation: CocoAnnotation) -> Sequence[str]:
     """A side of 0, or a mask without pixels.
 
     The stated 'area' is not used: converters that do not know it write 0.
@@ -167,8 +142,8 @@ def without_area(annotation: Annotation) -> Sequence[str]:
     return (annotation.entry.name,)
 
 
-def outside(annotation: Annotation) -> Sequence[str]:
-    """A box of which nothing is in the image."""
+def outside(annotation: CocoAnnotation) -> Sequence[str]:
+    """A box that lies wholly outside its image."""
     box, size = annotation.box, annotation.size
     if box is None or size is None:
         return ()
@@ -177,13 +152,13 @@ def outside(annotation: Annotation) -> Sequence[str]:
     return (annotation.entry.name,)
 
 
-def masks_missing(document: Document) -> Sequence[str]:
-    """Masks that were asked for and are nowhere."""
+def masks_missing(document: CocoDocument) -> Sequence[str]:
+    """Masks that were asked for where no annotation has one."""
     return ("all",) if document.boxes_alone else ()
 
 
-def missing_files(document: Document) -> Sequence[str]:
-    """Files that are not there; one listing of the folder, not one question per file."""
+def missing_files(document: CocoDocument) -> Sequence[str]:
+    """Image files that do not exist; the folder is listed once instead of asking for each file."""
     folder = document.folder
     if folder is None:
         return ()
@@ -195,8 +170,8 @@ def missing_files(document: Document) -> Sequence[str]:
     ]
 
 
-def empty_lists(document: Document) -> Sequence[str]:
-    """Lists that must hold something and do not."""
+def empty_lists(document: CocoDocument) -> Sequence[str]:
+    """Required lists that are empty."""
     return [f"'{name}'" for name in ("images", "categories") if not document.lists[name]]
 
 
@@ -207,14 +182,14 @@ RULES: Final = (
         EVERYWHERE,
         not_an_object,
         "Records that are not objects ({count}): {cases}.",
-        "every record is an object { ... }.",
+        "make every record an object, { ... }.",
     ),
     Rule(
         "missing-key",
         "entry",
         EVERYWHERE,
         missing_keys,
-        "Records without a needed key ({count}): {cases}.",
+        "Records that lack a required key ({count}): {cases}.",
         "add the key.",
     ),
     Rule(
@@ -238,8 +213,8 @@ RULES: Final = (
         "document",
         SPLITS | {"classes"},
         repeated_ids,
-        "Ids that occur more than once ({count}): {cases}.",
-        "give every record its own id.",
+        "Ids used more than once ({count}): {cases}.",
+        "give every record a unique id.",
     ),
     Rule(
         "unknown-image",
@@ -270,9 +245,9 @@ RULES: Final = (
         "annotation",
         SPLITS | RESULTS | {"scoring"},
         bad_box,
-        "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more "
+        "Boxes that are not [x, y, width, height] with finite numbers and sides of 0 or more "
         "({count}): {cases}.",
-        "correct 'bbox'; is it x0, y0, x1, y1?",
+        "correct 'bbox'; is it [x0, y0, x1, y1]?",
     ),
     Rule(
         "segmentation",
@@ -295,7 +270,7 @@ RULES: Final = (
         "annotation",
         RESULTS,
         empty_mask,
-        "Segmentations that are empty ({count}): {cases}.",
+        "Empty segmentations ({count}): {cases}.",
         "give every result a mask, or none.",
     ),
     Rule(
@@ -311,8 +286,8 @@ RULES: Final = (
         "document",
         SPLITS,
         missing_files,
-        "Image files that are not in the image folder ({count}): {cases}.",
-        "put them there, or correct 'file_name' or the folder.",
+        "Image files missing from the image folder ({count}): {cases}.",
+        "add the files, or correct 'file_name' or the folder.",
         place="folder",
     ),
     Rule(
@@ -320,15 +295,15 @@ RULES: Final = (
         "document",
         SPLITS,
         empty_lists,
-        "Lists without a record ({count}): {cases}.",
-        "fill the list, or point to another annotation file.",
+        "Empty lists ({count}): {cases}.",
+        "fill the list, or give another annotation file.",
     ),
     Rule(
         "boxes-alone",
         "document",
         SPLITS,
         masks_missing,
-        "no annotation has a mask; boxes alone are used.",
+        "no annotation has a mask; only boxes are used.",
         "add the masks, or set head.mask=false.",
         severity="note",
     ),
@@ -346,7 +321,7 @@ RULES: Final = (
         "annotation",
         SPLITS,
         outside,
-        "annotations dropped because they are outside their image ({count}): {cases}.",
+        "annotations dropped because they lie outside their image ({count}): {cases}.",
         "remove them, or correct 'bbox'.",
         severity="dropped",
     ),

@@ -1,8 +1,8 @@
 """What a split is scored against: read once, kept small, unpacked for every evaluation.
 
-`COCOeval` wants dictionaries, and writes into them. Kept as such between evaluations they would
-be copied page by page into every forked worker; one byte string is not. Polygons are kept as the
-run lengths that `COCOeval` itself makes of them first, so that the numbers are the same.
+`COCOeval` takes dictionaries and writes into them. Kept between evaluations, they would be copied
+page by page into every forked worker; one byte string is not. Polygons are kept as the run lengths
+that `COCOeval` would first turn them into, so the numbers are the same.
 """
 
 import pickle
@@ -23,32 +23,32 @@ class GroundTruth:
 
     @classmethod
     def of(cls, content: Mapping[str, Any], *, masks: bool) -> Self:
-        """From a file's content as it was read and checked, with its masks or without."""
+        """From the checked content of a file, with or without its masks."""
         sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
         annotations = []
-        for entry in content["annotations"]:
-            kept = {key: entry[key] for key in KEYS if key in entry}
-            if masks and "segmentation" in entry:
-                size = sizes.get(entry["image_id"])
-                kept["segmentation"] = _runs(entry["segmentation"], size)
+        for annotation in content["annotations"]:
+            kept = {key: annotation[key] for key in KEYS if key in annotation}
+            if masks and "segmentation" in annotation:
+                size = sizes.get(annotation["image_id"])
+                kept["segmentation"] = _runs(annotation["segmentation"], size)
             annotations.append(kept)
-        kept_images = [{"id": one, "height": h, "width": w} for one, (h, w) in sizes.items()]
-        categories = [{"id": one["id"], "name": one["name"]} for one in content["categories"]]
+        images = [{"id": image, "height": h, "width": w} for image, (h, w) in sizes.items()]
+        categories = [{key: c[key] for key in ("id", "name")} for c in content["categories"]]
         return cls(
             pickle.dumps(
-                {"images": kept_images, "categories": categories, "annotations": annotations},
+                {"images": images, "categories": categories, "annotations": annotations},
                 protocol=pickle.HIGHEST_PROTOCOL,
             )
         )
 
     def content(self) -> dict[str, Any]:
-        """The lists 'images', 'categories' and 'annotations', anew at every call."""
+        """The lists 'images', 'categories' and 'annotations', a fresh copy at every call."""
         found: dict[str, Any] = pickle.loads(self.packed)
         return found
 
 
 def _runs(segmentation: Any, size: tuple[Any, Any] | None) -> Any:
-    """Polygons as compressed run lengths; whatever else there is stays as it is."""
+    """Polygons as compressed run lengths; anything else unchanged."""
     if size is None or not all(type(side) is int for side in size):
         return segmentation
     if not _are_polygons(segmentation):

@@ -1,4 +1,4 @@
-"""Rules about the records of a file, and what they find in it, so that one run names all of it."""
+"""Rules about the records of a file, and what they find, so that one run reports every problem."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ Place = Literal["file", "folder"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One check: what it is asked of, what it says, and how to mend what it finds.
+    """One check: what it is applied to, what it says, and how to fix what it finds.
 
-    `find` gives the cases in its subject, each named as the user can find it; none if all is well.
-    `says` holds {cases} and {count}. An error refuses the file, a dropped record is left out of
-    what is read, a note is only told. `place` is where the cases are.
+    `find` returns the cases in its subject, each named so that the user can find it; none if all is
+    well. `says` holds {cases} and {count}. An error refuses the file, a dropped record is not read,
+    a note is only reported. `place` is where the cases are.
     """
 
     name: str
@@ -50,22 +50,22 @@ class Found:
 
 
 class Findings:
-    """Asks rules while a file is read, and keeps what they find."""
+    """Applies rules while a file is read, and keeps what they find."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._found = {rule: Found() for rule in rules}
-        self._of = {
+        self._by_subject = {
             subject: tuple(rule for rule in rules if rule.subject == subject)
             for subject in {rule.subject for rule in rules}
         }
 
-    def ask(self, subject: str, value: object) -> bool:
-        """Put a value to the rules of its kind; whether it may be used.
+    def apply(self, subject: str, value: object) -> bool:
+        """Apply the rules of its kind to a value; whether it may be used.
 
-        After a rule that drops it no other is asked.
+        A rule that drops it is the last one applied.
         """
         good = True
-        for rule in self._of.get(subject, ()):
+        for rule in self._by_subject.get(subject, ()):
             if cases := rule.find(value):
                 self._found[rule].add(cases)
                 if rule.severity == "dropped":
@@ -76,7 +76,7 @@ class Findings:
     def refuse(self, places: Mapping[Place, Path]) -> None:
         """Raise every error that was found, one for each rule, in the order of the rules."""
         errors = [
-            DataError(_told(rule, found), where=str(places[rule.place]), fix=rule.fix)
+            DataError(_message(rule, found), where=str(places[rule.place]), fix=rule.fix)
             for rule, found in self._found.items()
             if found.count and rule.severity == "error"
         ]
@@ -84,13 +84,13 @@ class Findings:
             raise DataError.joined(errors)
 
     def notes(self) -> tuple[str, ...]:
-        """What was found and is no error, a sentence each."""
+        """What was found that is not an error, one sentence each."""
         return tuple(
-            _told(rule, found)
+            _message(rule, found)
             for rule, found in self._found.items()
             if found.count and rule.severity != "error"
         )
 
 
-def _told(rule: Rule, found: Found) -> str:
+def _message(rule: Rule, found: Found) -> str:
     return rule.says.format(cases=found.listed(), count=found.count)

@@ -3,19 +3,51 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from mimdet_cli.data.sample import Category
+from mimdet_cli.data.annotations import Category
 
+Purpose = Literal["boxes", "masks", "scoring", "results", "classes"]
+"""What a file is read for.
+
+"boxes" and "masks" are splits to train on and to score, by what is learned; "scoring" is ground
+truth, which may be anything that pycocotools can score; "results" are predictions to be scored;
+"classes" reads the names of the classes alone.
+"""
 Kind = Literal["category", "image", "annotation", "entry"]
 Record = dict[str, Any]
 Box = tuple[float, float, float, float]
 Types = tuple[type, ...] | None
 """The types that a value may have; None is any."""
 
+WHOLE: Final = (int,)
+NUMBER: Final = (int, float)
+TEXT: Final = (str,)
+ANY_ID: Final = (int, float, str)
+
+SPLIT_KEYS: Final[Mapping[Kind, Mapping[str, Types]]] = {
+    "category": {"id": WHOLE, "name": TEXT},
+    "image": {"id": WHOLE, "file_name": TEXT, "height": WHOLE, "width": WHOLE},
+    "annotation": {"id": WHOLE, "image_id": WHOLE, "category_id": WHOLE, "bbox": (list,)},
+}
+KEYS: Final[Mapping[Purpose, Mapping[Kind, Mapping[str, Types]]]] = {
+    "boxes": SPLIT_KEYS,
+    "masks": SPLIT_KEYS,
+    "classes": SPLIT_KEYS,
+    "scoring": {
+        "category": {"id": ANY_ID, "name": None},
+        "image": {"id": ANY_ID, "height": WHOLE, "width": WHOLE},
+        "annotation": {"image_id": ANY_ID, "category_id": ANY_ID, "bbox": None},
+    },
+    "results": {
+        "entry": {"image_id": WHOLE, "category_id": WHOLE, "score": NUMBER},
+    },
+}
+"""What every record needs, by purpose and list."""
+
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class CocoEntry:
     """A value of one of the lists as it stands in the file, and the keys that it should have."""
 
     kind: Kind
@@ -44,7 +76,7 @@ class ImageRow:
 
 
 @dataclass(slots=True, eq=False)
-class Annotation:
+class CocoAnnotation:
     """An annotation or a result, with what could be made of it.
 
     `image` and `label` are the positions of what it names, None where that is not known, `size`
@@ -53,7 +85,7 @@ class Annotation:
     annotation without a mask has area 1, so that its box decides.
     """
 
-    entry: Entry
+    entry: CocoEntry
     image: int | None
     label: int | None
     size: tuple[int, int] | None
@@ -76,7 +108,7 @@ class AnnotationRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class CocoDocument:
     """A file as a whole, after its records: ids of every list and images that are good so far.
 
     `boxes_alone` tells that masks were asked for and no annotation has one.

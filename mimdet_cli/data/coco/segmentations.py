@@ -8,13 +8,14 @@ import math
 
 import numpy as np
 
-from mimdet_cli.data import rle
-from mimdet_cli.data.mask_shapes import BitPatch, Polygons, Shape, ring_area
+from heads.instances import BitPatch, Polygons, Shape
+from mimdet_cli.data.coco import rle
+from mimdet_cli.data.mask_transforms import ring_area
 from mimdet_cli.words import counted
 
 POLYGONS, RUNS = b"P", b"R"
 NUMBERS = {int, float}
-"""Types of a coordinate; a bool is none."""
+"""Types of a coordinate; a bool is not one."""
 NEITHER = "it is neither polygons nor a run-length encoding"
 
 
@@ -70,7 +71,7 @@ def is_absent(segmentation: object) -> bool:
 def _pack_runs(segmentation: dict[object, object], height: int, width: int) -> tuple[bytes, float]:
     size = segmentation.get("size")
     if size != [height, width]:
-        raise ValueError(f"its size is {size}, the image's [{height}, {width}]")
+        raise ValueError(f"its size is {size}, but the image's is [{height}, {width}]")
     runs = rle.runs_of(segmentation.get("counts"), height, width)
     return RUNS + runs.astype(np.int32).tobytes(), float(rle.area_of(runs))
 
@@ -97,7 +98,7 @@ def _ring(polygon: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= NUMBERS:
         raise ValueError("a polygon is not a list of numbers")
     if len(polygon) % 2 or len(polygon) < 6:
-        raise ValueError(f"a polygon has {len(polygon)} numbers, not an even count from 6 up")
+        raise ValueError(f"a polygon has {len(polygon)} numbers, not an even number of at least 6")
     if not all(map(math.isfinite, polygon)):
         raise ValueError("a polygon has a number that is not finite")
     return np.array(polygon, dtype=np.float64).reshape(-1, 2)

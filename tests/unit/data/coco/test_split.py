@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mimdet_cli.data.coco import CocoSplit, find_split, load_split
+from mimdet_cli.data.coco.split import CocoSplit, find_split, load_split
+from mimdet_cli.data.mask_transforms import bitmap
 from mimdet_cli.errors import DataError
 
 DATA = Path(os.environ.get("MIMDET_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -72,7 +73,7 @@ def problems(load: Callable[..., CocoSplit], content: dict[str, Any]) -> list[st
 def test_labels_follow_ascending_category_ids(load: Callable[..., CocoSplit]) -> None:
     split = load(document())
     assert [(c.id, c.name) for c in split.categories] == [(4, "cat"), (20, "dog")]
-    assert split.truth(1).labels.tolist() == [1, 0]
+    assert split.annotations(1).labels.tolist() == [1, 0]
 
 
 def test_objects_belong_to_their_image_and_boxes_have_two_corners(
@@ -80,8 +81,8 @@ def test_objects_belong_to_their_image_and_boxes_have_two_corners(
 ) -> None:
     split = load(document())
     assert split.image_ids.tolist() == [7, 3]
-    assert split.truth(0).boxes.tolist() == [[10, 10, 30, 30]]
-    assert split.truth(1).boxes.tolist() == [[10, 10, 30, 30], [0, 0, 5, 5]]
+    assert split.annotations(0).boxes.tolist() == [[10, 10, 30, 30]]
+    assert split.annotations(1).boxes.tolist() == [[10, 10, 30, 30], [0, 0, 5, 5]]
     assert split.path(1).name == "b.png"
     assert split.size(0) == (HEIGHT, WIDTH)
     assert split.notes == ()
@@ -101,10 +102,10 @@ def test_polygons_and_both_kinds_of_run_lengths_give_the_same_mask(
         annotation(2, 7, 4, segmentation=text),
         annotation(3, 7, 4, segmentation={"size": [HEIGHT, WIDTH], "counts": counts}),
     ]
-    masks = load(content).truth(0).masks
+    masks = load(content).annotations(0).masks
     assert masks is not None
     for i in range(3):
-        assert (masks.bits(i) == bits).all()
+        assert (bitmap(masks, i) == bits).all()
 
 
 def test_crowd_regions_are_kept_apart_from_objects(load: Callable[..., CocoSplit]) -> None:
@@ -113,7 +114,7 @@ def test_crowd_regions_are_kept_apart_from_objects(load: Callable[..., CocoSplit
     split = load(content)
     assert split.crowds.ids.tolist() == [9]
     assert 9 not in split.objects.ids
-    assert len(split.truth(0)) == 1
+    assert len(split.annotations(0)) == 1
 
 
 def test_images_without_objects_are_kept_but_not_usable(load: Callable[..., CocoSplit]) -> None:
@@ -122,14 +123,13 @@ def test_images_without_objects_are_kept_but_not_usable(load: Callable[..., Coco
     split = load(content)
     assert len(split) == 2
     assert split.usable().tolist() == [1]
-    assert split.truth(0).boxes.shape == (0, 4)
-    assert len(split.truth(0).target().boxes) == 0
+    assert split.annotations(0).boxes.shape == (0, 4)
 
 
 def test_boxes_are_clipped_to_the_image(load: Callable[..., CocoSplit]) -> None:
     content = document()
     content["annotations"] = [annotation(1, 7, 4, bbox=[-5, 30, 100, 20])]
-    assert load(content).truth(0).boxes.tolist() == [[0, 30, WIDTH, HEIGHT]]
+    assert load(content).annotations(0).boxes.tolist() == [[0, 30, WIDTH, HEIGHT]]
 
 
 def test_annotations_without_area_or_outside_are_dropped_counted_and_named(
@@ -144,7 +144,7 @@ def test_annotations_without_area_or_outside_are_dropped_counted_and_named(
     split = load(content)
     assert split.notes == (
         "annotations dropped because they have no area (2): annotation 11, annotation 12.",
-        "annotations dropped because they are outside their image (1): annotation 13.",
+        "annotations dropped because they lie outside their image (1): annotation 13.",
     )
     assert sorted(split.objects.ids.tolist()) == [1, 2, 5]
 
@@ -154,7 +154,7 @@ def test_boxes_alone_suffice_where_no_masks_are_needed(load: Callable[..., CocoS
     for record in content["annotations"]:
         del record["segmentation"]
     split = load(content, need_masks=False)
-    assert split.truth(0).masks is None
+    assert split.annotations(0).masks is None
     assert not split.has_masks
 
 
@@ -195,27 +195,27 @@ def test_every_problem_of_a_file_is_named_at_once(
     ]
     assert problems(load, content) == [
         "Records that are not objects (1): annotation at position 3 is 'not a record'. "
-        "every record is an object { ... }.",
-        "Records without a needed key (1): image at position 5 has no 'id'. add the key.",
+        "make every record an object, { ... }.",
+        "Records that lack a required key (1): image at position 5 has no 'id'. add the key.",
         "Records with a value of the wrong type (1): image 9 has height '40'. correct the value.",
-        "Ids that occur more than once (3): category 4, image 3, annotation 2. "
-        "give every record its own id.",
+        "Ids used more than once (3): category 4, image 3, annotation 2. "
+        "give every record a unique id.",
         "Records whose image_id is not in 'images' (1): annotation 20 has image_id 77. "
         "correct 'image_id', or add the image.",
         "Records whose category_id is not in 'categories' (1): annotation 21 has category_id 99. "
         "correct 'category_id', or add the category.",
-        "Boxes that are not x, y, width, height with finite numbers and a size of 0 or more (3): "
+        "Boxes that are not [x, y, width, height] with finite numbers and sides of 0 or more (3): "
         "annotation 22 has [nan, 1, 2, 3], annotation 23 has [9, 9, -4, 2], "
-        "annotation 24 has [1, 2, 3, inf]. correct 'bbox'; is it x0, y0, x1, y1?",
+        "annotation 24 has [1, 2, 3, inf]. correct 'bbox'; is it [x0, y0, x1, y1]?",
         "Segmentations that cannot be read (5): "
-        "annotation 25: a polygon has 7 numbers, not an even count from 6 up, "
-        "annotation 26: a polygon has 4 numbers, not an even count from 6 up, "
-        "annotation 27: its size is [60, 40], the image's [40, 60], "
+        "annotation 25: a polygon has 7 numbers, not an even number of at least 6, "
+        "annotation 26: a polygon has 4 numbers, not an even number of at least 6, "
+        "annotation 27: its size is [60, 40], but the image's is [40, 60], "
         "annotation 28: its runs cover 5 pixels, the image has 2400, "
         "annotation 29: its counts are not COCO's compressed text. "
         "correct 'segmentation', or remove the records.",
-        "Image files that are not in the image folder (1): gone.png. "
-        "put them there, or correct 'file_name' or the folder.",
+        "Image files missing from the image folder (1): gone.png. "
+        "add the files, or correct 'file_name' or the folder.",
     ]
 
 
@@ -233,7 +233,7 @@ def test_ten_cases_are_named_and_the_rest_counted(load: Callable[..., CocoSplit]
 def test_a_data_set_without_images_is_an_error(load: Callable[..., CocoSplit]) -> None:
     empty = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     assert problems(load, empty) == [
-        "Lists without a record (1): 'images'. fill the list, or point to another annotation file."
+        "Empty lists (1): 'images'. fill the list, or give another annotation file."
     ]
 
 
@@ -250,13 +250,13 @@ def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_split(file, tmp_path, need_masks=True)
     assert caught.value.where.startswith(f"{file}, line 3, column ")
-    assert caught.value.what.startswith("This is not JSON: ")
+    assert caught.value.what.startswith("The file is not valid JSON: ")
 
 
 def test_a_file_that_is_no_text_is_an_error_of_the_data(tmp_path: Path) -> None:
     file = tmp_path / "image.json"
     file.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(DataError, match="The file is not text, so not JSON"):
+    with pytest.raises(DataError, match="The file is not text, so it is not JSON"):
         load_split(file, tmp_path, need_masks=True)
 
 
@@ -281,7 +281,7 @@ def test_a_split_that_is_not_there_lists_what_was_looked_for(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         find_split(tmp_path, "train")
     file, folder = caught.value.each()
-    assert file.what == "No annotation file of the train split."
+    assert file.what == "No annotation file found for the train split."
     assert file.where == (
         f"{tmp_path}/annotations/instances_train2017.json or "
         f"{tmp_path}/annotations/instances_train.json"
@@ -328,10 +328,10 @@ def test_real_data_loads_and_agrees_with_its_own_boxes(name: str) -> None:
     split = load_split(*find_split(DATA / name, "val"), need_masks=True)
     assert len(split.objects) > 20
     for i in range(min(5, len(split))):
-        truth = split.truth(i)
+        truth = split.annotations(i)
         assert truth.masks is not None
         for k in np.flatnonzero((truth.boxes[:, 2:] - truth.boxes[:, :2] > 4).all(axis=1)):
-            rows, columns = np.nonzero(truth.masks.bits(k))
+            rows, columns = np.nonzero(bitmap(truth.masks, k))
             drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             # these boxes were drawn around the masks: two pixels of rounding, and no slivers
             np.testing.assert_allclose(drawn, truth.boxes[k], atol=2.0)

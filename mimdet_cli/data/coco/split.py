@@ -4,59 +4,22 @@ Nothing here is held per annotation as a Python object: workers that are forked 
 share the arrays, and their memory does not grow with the number of annotations.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimdet_cli.data.coco_reader import CocoReader, read_lists
-from mimdet_cli.data.coco_records import Annotation, AnnotationRow, Document
-from mimdet_cli.data.ground_truth import GroundTruth
-from mimdet_cli.data.masks import InstanceMasks
-from mimdet_cli.data.packed import Packed
-from mimdet_cli.data.sample import Category
-from mimdet_cli.data.segmentations import is_absent, unpack
-from mimdet_cli.data.truth import Truth
+from heads.instances import InstanceMasks
+from mimdet_cli.data.annotations import Annotations, Category
+from mimdet_cli.data.coco.ground_truth import GroundTruth
+from mimdet_cli.data.coco.reader import CocoReader, read_lists
+from mimdet_cli.data.coco.records import AnnotationRow, CocoAnnotation, CocoDocument
+from mimdet_cli.data.coco.segmentations import is_absent, unpack
+from mimdet_cli.data.coco.table import AnnotationTable, ByteStrings
 from mimdet_cli.errors import DataError
 from mimdet_cli.recipe.schema import Data
-
-
-@dataclass(frozen=True, slots=True)
-class Annotations:
-    """Annotations sorted by image; those of image `i` are rows `starts[i] : starts[i + 1]`."""
-
-    starts: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    segmentations: Packed
-
-    @classmethod
-    def of(cls, rows: Sequence[AnnotationRow], images: int) -> Self:
-        """From rows in any order, for a split of so many images."""
-        rows = sorted(rows, key=lambda row: row.image)
-        counts = np.bincount([row.image for row in rows], minlength=images)
-        return cls(
-            np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-            np.array([row.id for row in rows], dtype=np.int64),
-            np.array([row.box for row in rows], dtype=np.float64).reshape(-1, 4),
-            np.array([row.label for row in rows], dtype=np.int64),
-            Packed.of(row.stored for row in rows),
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def of_image(self, i: int) -> slice:
-        """The rows of image `i`."""
-        return slice(int(self.starts[i]), int(self.starts[i + 1]))
-
-    def per_image(self) -> NDArray[np.int64]:
-        """How many rows each image has."""
-        return np.diff(self.starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +35,9 @@ class CocoSplit:
     categories: tuple[Category, ...]
     image_ids: NDArray[np.int64]
     sizes: NDArray[np.int64]  # (n, 2) height, width
-    files: Packed
-    objects: Annotations
-    crowds: Annotations
+    files: ByteStrings
+    objects: AnnotationTable
+    crowds: AnnotationTable
     has_masks: bool
     notes: tuple[str, ...]
     ground_truth: GroundTruth | None = None
@@ -90,7 +53,7 @@ class CocoSplit:
         """Height and width of image `i`."""
         return int(self.sizes[i, 0]), int(self.sizes[i, 1])
 
-    def truth(self, i: int) -> Truth:
+    def annotations(self, i: int) -> Annotations:
         """The objects of image `i`, without crowd regions."""
         rows = self.objects.of_image(i)
         masks = None
@@ -98,7 +61,7 @@ class CocoSplit:
             height, width = self.size(i)
             stored = (self.objects.segmentations[row] for row in range(rows.start, rows.stop))
             masks = InstanceMasks(tuple(unpack(s, height, width) for s in stored), height, width)
-        return Truth(self.objects.boxes[rows], self.objects.labels[rows], masks)
+        return Annotations(self.objects.boxes[rows], self.objects.labels[rows], masks)
 
     def usable(self) -> NDArray[np.int64]:
         """Images that have at least one object."""
@@ -128,7 +91,7 @@ def find_split(
         if not found:
             errors.append(
                 DataError(
-                    f"No {what} of the {split} split.",
+                    f"No {what} found for the {split} split.",
                     where=" or ".join(map(str, tried)) or "no data folder is set",
                     fix="give a folder in COCO layout as data.root (`--data DIR`), or set "
                     f"data.{split}_{key}.",
@@ -163,10 +126,10 @@ def load_split(
     categories = reader.categories(lists["categories"])
     images = reader.images(lists["images"])
     entries = reader.entries("annotation", lists["annotations"])
-    rows = [_row(one) for one in reader.annotations(entries, images, categories)]
+    rows = [_row(found) for found in reader.annotations(entries, images, categories)]
     findings = reader.findings
-    findings.ask(
-        "document", Document(image_folder, lists, reader.ids, images, categories, boxes_alone)
+    findings.apply(
+        "document", CocoDocument(image_folder, lists, reader.ids, images, categories, boxes_alone)
     )
     findings.refuse({"file": annotation_file, "folder": image_folder})
     return CocoSplit(
@@ -175,9 +138,9 @@ def load_split(
         tuple(categories),
         np.array([image.id for image in images], dtype=np.int64),
         np.array([(image.height, image.width) for image in images], dtype=np.int64),
-        Packed.of(image.file.encode() for image in images),
-        Annotations.of([row for row in rows if not row.crowd], len(images)),
-        Annotations.of([row for row in rows if row.crowd], len(images)),
+        ByteStrings.of(image.file.encode() for image in images),
+        AnnotationTable.of([row for row in rows if not row.crowd], len(images)),
+        AnnotationTable.of([row for row in rows if row.crowd], len(images)),
         masks,
         findings.notes(),
         GroundTruth.of(lists, masks=masks) if scored else None,
@@ -186,11 +149,11 @@ def load_split(
 
 def _has_boxes_alone(annotations: list[Any]) -> bool:
     """Whether there are annotations, none of them with a mask."""
-    records = [one for one in annotations if isinstance(one, dict)]
-    return bool(records) and all(is_absent(one.get("segmentation")) for one in records)
+    records = [record for record in annotations if isinstance(record, dict)]
+    return bool(records) and all(is_absent(record.get("segmentation")) for record in records)
 
 
-def _row(annotation: Annotation) -> AnnotationRow:
+def _row(annotation: CocoAnnotation) -> AnnotationRow:
     """What is kept of an annotation in which no error was found."""
     box, size, image, label = annotation.box, annotation.size, annotation.image, annotation.label
     assert box is not None

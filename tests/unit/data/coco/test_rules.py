@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from mimdet_cli.data.coco_reader import read_classes, read_lists, read_truth
-from mimdet_cli.data.coco_rules import KEYS, RULES, Purpose
-from mimdet_cli.data.findings import Findings, Rule
+from mimdet_cli.data.coco.findings import Findings, Rule
+from mimdet_cli.data.coco.reader import read_classes, read_ground_truth, read_lists
+from mimdet_cli.data.coco.records import KEYS, Purpose
+from mimdet_cli.data.coco.rules import RULES
 from mimdet_cli.errors import DataError
 
 TRUTH = {
@@ -46,7 +47,7 @@ def test_findings_are_told_in_the_order_of_the_rules_and_notes_refuse_nothing() 
     large = short("large", "dropped", lambda n: [f"{n}"] if n > 90 else [])
     round_ = short("round", "note", lambda n: [f"{n}"] if n % 10 == 0 else [])
     findings = Findings([odd, large, round_])
-    used = [n for n in (100, 10, 3, 4, 5, 99) if findings.ask("number", n)]
+    used = [n for n in (100, 10, 3, 4, 5, 99) if findings.apply("number", n)]
     assert used == [10, 4]
     assert findings.notes() == ("large (2): 100, 99.", "round (1): 10.")  # 100 was dropped before
     with pytest.raises(DataError) as caught:
@@ -61,7 +62,7 @@ def test_nothing_found_refuses_nothing() -> None:
     assert findings.notes() == ()
 
 
-@pytest.mark.parametrize("read", [read_lists, read_truth, read_classes])
+@pytest.mark.parametrize("read", [read_lists, read_ground_truth, read_classes])
 def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     file = tmp_path / "truth.json"
     file.write_bytes(codecs.BOM_UTF8 + json.dumps(TRUTH).encode())
@@ -74,7 +75,7 @@ def test_ground_truth_may_have_what_pycocotools_tolerates(tmp_path: Path) -> Non
     stray = {"image_id": 77, "category_id": 5, "bbox": [0, 0, 1, 1], "id": 1, "extra": {}}
     content = TRUTH | {"annotations": [*TRUTH["annotations"], stray, stray]}
     file.write_text(json.dumps(content))
-    assert read_truth(file) == content
+    assert read_ground_truth(file) == content
 
 
 def test_classes_are_read_by_ascending_id_without_the_other_lists(tmp_path: Path) -> None:
@@ -84,4 +85,4 @@ def test_classes_are_read_by_ascending_id_without_the_other_lists(tmp_path: Path
     file.write_text(json.dumps({"categories": [{"id": 2, "name": "a"}, {"id": 2, "name": "b"}]}))
     with pytest.raises(DataError) as caught:
         read_classes(file)
-    assert caught.value.what == "Ids that occur more than once (1): category 2."
+    assert caught.value.what == "Ids used more than once (1): category 2."

@@ -1,4 +1,4 @@
-"""Read a JSON file, and name a value of it in a few words."""
+"""Read a JSON file, and describe its values in messages."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise DataError("There is no such file.", where=str(path), fix="check the path.") from None
+        raise DataError(
+            "The file does not exist.", where=str(path), fix="check the path."
+        ) from None
     except OSError as error:
         raise DataError(
             f"The file cannot be read: {error.strerror}.",
@@ -21,13 +23,13 @@ def read_json(path: Path) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
-            "The file is not text, so not JSON.", where=str(path), fix="give a JSON file."
+            "The file is not text, so it is not JSON.", where=str(path), fix="give a JSON file."
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"This is not JSON: {error.msg}.",
+            f"The file is not valid JSON: {error.msg}.",
             where=f"{path}, line {error.lineno}, column {error.colno}",
-            fix="mend the file, or copy it again if it was cut off.",
+            fix="correct the file, or copy it again if it was truncated.",
         ) from error
 
 
