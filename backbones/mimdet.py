@@ -28,11 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
-from backbones.key_maps.convnext_stem import convnext_to_stem
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.mae import mae_encoder_to_mimdet, mae_to_mimdet
-from backbones.key_maps.mimdet_release import release_to_mimdet
+from backbones.key_maps.detectron2_detectors import release_to_mimdet
+from backbones.key_maps.mae import from_hub, mae_encoder_to_mimdet, mae_to_mimdet
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.timm_classifiers import convnext_to_stem
 from backbones.layers.block import apply_block, drop_rates
 from backbones.layers.conv_stem import ConvStem
 from backbones.layers.convnext_stem import ConvNeXtStem
@@ -143,8 +142,8 @@ class MIMDet(Backbone):
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The stem learns at the plain rate, the encoder as pre-trained, the rest as task."""
         return (
-            ParameterRule(r"stem\..*", rate="plain"),
-            ParameterRule(r"encoder\..*", rate="pretrained"),
+            ParameterRule("stem.{rest}", rate="plain"),
+            ParameterRule("encoder.{rest}", rate="pretrained"),
         )
 
     def is_pretrained(self, name: str) -> bool:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.rename import KeyMap
-from backbones.key_maps.timm_features import timm_to_features
+from backbones.key_maps.timm_classifiers import timm_to_features
 from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm
 from backbones.layers.pooled_attention import pooled_maps
@@ -76,7 +76,7 @@ class Family:
     `after`: parts behind the last map, which are left out.
     `smallest`: the model that is `tiny`; None where timm has none of a few million parameters.
     `of_width`: settings for another width of the first stage; None where that cannot be set.
-    `tables`: pattern of the last part of names of relative positions; None where there are none.
+    `tables`: template of the last part of names of relative positions; None where there are none.
     `out_eps`: floor of the LayerNorm on every map; None for families without one.
     `settings`: what timm's constructor is told.
     """
@@ -120,7 +120,7 @@ FAMILIES = {
         BLOCKS,
         after=("norm", "head"),
         smallest=None,
-        tables="rel_pos_[hw]",
+        tables="rel_pos_{h|w}",
         out_eps=1e-6,
         maps=pooled_maps,
     ),
@@ -183,10 +183,10 @@ class TimmFPN(Backbone):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The body is pre-trained; tables of positions are not decayed, as published."""
-        body = ParameterRule(r"body\..*", rate="pretrained")
+        body = ParameterRule("body.{rest}", rate="pretrained")
         if self.family.tables is None:
             return (body,)
-        tables = rf"body\..*\.{self.family.tables}"
+        tables = f"body.{{path}}.{self.family.tables}"
         return (ParameterRule(tables, rate="pretrained", decay=False), body)
 
     @property

@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.li2021_release import release_to_li2021
-from backbones.key_maps.plain_vit import mae_encoder, timm_vit
+from backbones.key_maps.detectron2_detectors import release_to_li2021
+from backbones.key_maps.mae import from_hub, mae_encoder
+from backbones.key_maps.mmdet_detectors import release_to_baseline
 from backbones.key_maps.rename import KeyMap
-from backbones.key_maps.vit_adapter_baselines import release_to_baseline
+from backbones.key_maps.timm_classifiers import timm_vit
 from backbones.layers.attention import GridAttention
 from backbones.layers.block import (
     Block,
@@ -131,22 +131,23 @@ class ViTFPN(Backbone):
         li2021: positions and relative tables. The others: positions, biases and the norms of the
         ViT, but neither LayerScale nor the norms of the pyramid.
         """
-        vit = r"(?:pos_embed|patch_embed\..*|blocks\..*)"
+        vit = ("pos_embed", "{patch_embed|blocks}.{rest}")
         rest = ParameterRule(vit, rate="pretrained")
         if not self.options.decay_exceptions:
             return (rest,)
         if self.options.form == "li2021":
             return (
-                ParameterRule(r"pos_embed", rate="pretrained", decay=False),
-                ParameterRule(r"(window|global)_table", decay=False),
+                ParameterRule("pos_embed", rate="pretrained", decay=False),
+                ParameterRule("{window|global}_table", decay=False),
                 rest,
             )
-        exempt = r"pos_embed|norms\..*|(?:blocks|convs)\.\d+\.norm\d\..*|.*\.bias"
+        exempt_vit = ("pos_embed", "blocks.{i}.norm{k}.{rest}", "{patch_embed|blocks}.{path}.bias")
+        exempt = ("norms.{rest}", "convs.{i}.norm{k}.{rest}", "{path}.bias")
         return (
-            ParameterRule(rf"(?={vit}$)(?:{exempt})", rate="pretrained", decay=False),
+            ParameterRule(exempt_vit, rate="pretrained", decay=False),
             ParameterRule(exempt, decay=False),
             ParameterRule(vit, rate="pretrained", decay=True),
-            ParameterRule(r".*", decay=True),
+            ParameterRule("{rest}", decay=True),
         )
 
     @property
@@ -159,7 +160,7 @@ class ViTFPN(Backbone):
                 "hf_mae": from_hub(encoder),
                 "li2021_release": release_to_li2021(),
             }
-        fresh = (r"blocks\.\d+\.ls[12]\.gamma",)
+        fresh = ("blocks.{i}.ls{k:1|2}.gamma",)
         encoder = mae_encoder(fresh)
         return {
             "mae_encoder": encoder,

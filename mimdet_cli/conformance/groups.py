@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import get_args
 
 from backbones.contract import ParameterRule, Rate
-from backbones.key_maps.rename import Drop, KeyMap, Rule, Stack, Trim
+from backbones.key_maps.rename import KeyMap
 from mimdet_cli.conformance.promise import Verdict
 from mimdet_cli.conformance.subject import Subject, several
 
@@ -54,7 +54,7 @@ def falling(depth_of: dict[str, int]) -> Iterator[str]:
 
 
 def rules(subject: Subject) -> Verdict:
-    """Each rule is a regular expression that matches a parameter, and names a rate."""
+    """Each rule is a template that matches a parameter, and names a rate."""
     backbone = subject.build()
     names = [name for name, _ in backbone.named_parameters()]
     stated = tuple(backbone.parameter_rules)
@@ -63,9 +63,13 @@ def rules(subject: Subject) -> Verdict:
 
 
 def key_maps(subject: Subject) -> Verdict:
-    """Each layout is a `KeyMap` of regular expressions whose targets refer to their groups."""
+    """Each layout is a `KeyMap`, which itself refuses wrong templates."""
     maps = dict(subject.build().key_maps)
-    broken = [one for name, key_map in maps.items() for one in _wrong_map(name, key_map)]
+    broken = [
+        f"'{name}' is {key_map!r}, not a KeyMap"
+        for name, key_map in maps.items()
+        if not isinstance(key_map, KeyMap)
+    ]
     return Verdict(several(list(maps)) or "none", tuple(broken))
 
 
@@ -73,43 +77,8 @@ def _wrong_rule(rule: ParameterRule, names: list[str]) -> Iterator[str]:
     if not isinstance(rule, ParameterRule):
         yield f"{rule!r} is not a ParameterRule"
         return
+    said = "' or '".join(rule.texts)
     if rule.rate not in get_args(Rate):
-        yield f"'{rule.pattern}' has the rate '{rule.rate}', promised one of {get_args(Rate)}"
-    try:
-        matches = sum(re.fullmatch(rule.pattern, name) is not None for name in names)
-    except re.error as error:
-        yield f"'{rule.pattern}' is not a regular expression: {error}"
-        return
-    if not matches:
-        yield f"'{rule.pattern}' matches 0 of {len(names)} parameters, such as '{names[0]}'"
-
-
-def _wrong_map(name: str, key_map: KeyMap) -> Iterator[str]:
-    if not isinstance(key_map, KeyMap):
-        yield f"'{name}' is {key_map!r}, not a KeyMap"
-        return
-    for pattern, rule in key_map.rules.items():
-        try:
-            wrong = _wrong_rule_of_map(re.compile(pattern), rule)
-        except (re.error, IndexError) as error:
-            wrong = str(error)
-        if wrong:
-            yield f"'{name}': '{pattern}' to {rule!r}: {wrong}"
-    for pattern in (*key_map.fresh, *key_map.resize):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            yield f"'{name}': '{pattern}': {error}"
-    if key_map.through is not None:
-        yield from _wrong_map(name, key_map.through)
-
-
-def _wrong_rule_of_map(pattern: re.Pattern[str], rule: Rule) -> str | None:
-    if isinstance(rule, Drop):
-        return None
-    if isinstance(rule, Stack) and "part" not in pattern.groupindex:
-        return "a Stack needs the group 'part'"
-    if not isinstance(rule, str | Stack | Trim):
-        return "not a name, Drop, Stack or Trim"
-    pattern.sub(rule if isinstance(rule, str) else rule.into, "")  # reads the groups it refers to
-    return None
+        yield f"'{said}' has the rate '{rule.rate}', promised one of {get_args(Rate)}"
+    if not any(rule.matches(name) for name in names):
+        yield f"'{said}' matches 0 of {len(names)} parameters, such as '{names[0]}'"

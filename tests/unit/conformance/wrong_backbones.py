@@ -55,11 +55,11 @@ class Right(Backbone):
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"(stem|blocks)\..*", rate="pretrained"),)
+        return (ParameterRule("{stem|blocks}.{rest}", rate="pretrained"),)
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
-        return {"older": KeyMap({r"layer(\d)\.(.*)": r"blocks.\1.\2"})}
+        return {"older": KeyMap({"layer{i}.{rest}": "blocks.{i}.{rest}"})}
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         return self.named(self.fpn(self.stages(self.stem(images))))
@@ -185,19 +185,25 @@ class HasNoDepthForThePyramid(Right):
 class MistypesARule(Right):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"block\..*", rate="pretrained"),)
+        return (ParameterRule("block.{rest}", rate="pretrained"),)
 
 
 class InventsARate(Right):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"blocks\..*", rate="pre-trained"),)
+        return (ParameterRule("blocks.{rest}", rate="pre-trained"),)
 
 
-class RefersToNoGroup(Right):
+class FillsNoHole(Right):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
-        return {"older": KeyMap({r"layer(\d)\..*": r"blocks.\1.\2"})}
+        return {"older": KeyMap({"layer{i}.{leaf}": "blocks.{i}.{rest}"})}
+
+
+class MapsByARegularExpression(Right):
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        return {"older": KeyMap({r"layer(\d)\.(.*)": r"blocks.\1.\2"})}
 
 
 class LosesPrecision(Right):
@@ -364,9 +370,10 @@ WRONG = (
     Wrong(ChangesItsOptions, "options", ("'width' is 16, written and read it is 32", "34 param")),
     Wrong(CountsFromTheEnd, "depth", ("'blocks.0.weight' has depth 4, 'blocks.1.weight'",)),
     Wrong(HasNoDepthForThePyramid, "depth", ("is None, promised a whole number from 0 to 5",)),
-    Wrong(MistypesARule, "rules", (r"'block\..*' matches 0 of 34 parameters",)),
+    Wrong(MistypesARule, "rules", ("'block.{rest}' matches 0 of 34 parameters",)),
     Wrong(InventsARate, "rules", ("has the rate 'pre-trained', promised one of",)),
-    Wrong(RefersToNoGroup, "key_maps", ("invalid group reference 2",)),
+    Wrong(FillsNoHole, "key_maps", ("has the hole '{rest}', which 'layer{i}.{leaf}' does not",)),
+    Wrong(MapsByARegularExpression, "key_maps", ("write 'layer{i}.{rest}'",)),
     Wrong(LosesPrecision, "bf16", ("from float32 in the L2 norm, allowed 0.05",)),
     Wrong(MakesFloat32Itself, "bf16", ("scatter", "wrong_backbones.py:")),
     Wrong(IsOtherwiseUnderTheCompiler, "compile", ("apart once traced, allowed 0.0001",)),
