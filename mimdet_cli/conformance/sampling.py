@@ -29,12 +29,8 @@ def sampling(subject: Subject) -> Finding:
     canvas = (images.shape[2], images.shape[3])
     if declared is None:
         seen = backbone.tokens_seen(*canvas)
-        wrong = (
-            ()
-            if seen is None
-            else (f"tokens_seen{canvas} is {seen}, but `Options.token_sampling` is None",)
-        )
-        return Finding("sees every token", wrong)
+        wrong = f"tokens_seen{canvas} is {seen}, but `Options.token_sampling` is None"
+        return Finding("sees every token", () if seen is None else (wrong,))
     broken = [
         *_wrong_options(subject.options, declared),
         *_wrong_shares(backbone, declared, canvas),

@@ -379,15 +379,13 @@ WRONG = (
     Wrong(
         IsOtherwiseUnderTheCompiler,
         "compile",
-        ("of its largest value once traced, allowed 0.0001",),
+        ("once traced, allowed 0.0001",),
     ),
     Wrong(DecidesByAValue, "export", ("wrong_backbones.py:", "in stages")),
     Wrong(CountsUndeclared, "sampling", ("is (1, 2), but `Options.token_sampling` is None",)),
     Wrong(CountsOtherwise, "sampling", ("in training 6 of 120 tokens are seen, declared 0.5",)),
     Wrong(NamesNoOption, "sampling", ("eval_option is 'keep', which is not an option",)),
-    Wrong(
-        DrawsUndeclared, "sampling", ("two seeds give different maps, but `stochastic` is False",)
-    ),
+    Wrong(DrawsUndeclared, "sampling", ("different maps, but `stochastic` is False",)),
     Wrong(SetsThreads, "globals", ("constructing it: number of threads",)),
     Wrong(SeedsTorch, "globals", ("constructing it: torch's seed 8191 became 0",)),
     Wrong(DrawsFromNumpy, "globals", ("a pass in training: numpy's random state changed",)),
