@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from backbones.contract import Backbone, Level, Padding
-from mimdet_cli.conformance.promise import Finding, promise, told
+from mimdet_cli.conformance.promise import Finding, in_one_line, promise
 from mimdet_cli.conformance.subject import (
     FLOAT32,
     ORDINARY,
@@ -51,7 +51,7 @@ def levels(subject: Subject) -> Finding:
         try:
             maps = evaluated(backbone, images, sizes)
         except Exception as error:  # the other sizes are still checked
-            found = [told(error, subject.kind)]
+            found = [in_one_line(error, subject.kind)]
         else:
             found = list(wrong_maps(backbone, images, maps))
         place = f"{name}, padded to {pixels(images.shape[-2:])}"

@@ -94,11 +94,11 @@ def examine(promise: Promise, subject: Subject) -> PromiseOutcome:
                 raise  # the caller's values are wrong, not the backbone's own
             finding = Finding("", (str(error),))
         except (Exception, SystemExit) as error:
-            finding = Finding("", (told(error, subject.kind),))
+            finding = Finding("", (in_one_line(error, subject.kind),))
     return PromiseOutcome(promise, finding, time.perf_counter() - began)
 
 
-def told(error: BaseException, kind: type) -> str:
+def in_one_line(error: BaseException, kind: type) -> str:
     """One line about `error`, which came out of `kind` or of what it calls."""
     text = " ".join(str(error).split())
     shown = text if len(text) <= 300 else f"{text[:300]} ..."

@@ -147,7 +147,7 @@ def test_folder_that_is_not_empty_is_left_as_it_is(mimdet, tmp_path):
         assert outcome.err == (
             "error: the folder of the package exists and is not empty.\n"
             f"  at:  {folder}\n"
-            "  fix: give another one with --out.\n"
+            "  fix: give another folder with --out.\n"
         )
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
