@@ -34,8 +34,8 @@ def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[st
         )
     (key_map,) = found.values()
     own = list(keys)
-    whole = KeyMap({**key_map.rules, **HEADS["detectron2"]})
-    names = {key: _detectron2_name(key, whole, SECOND_RPN_CONV in own) for key in own}
+    joined = KeyMap({**key_map.rules, **HEADS["detectron2"]})
+    names = {key: _detectron2_name(key, joined, SECOND_RPN_CONV in own) for key in own}
     nameless = [key for key, name in names.items() if name is None]
     if nameless:
         raise WeightsError(
