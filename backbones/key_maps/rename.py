@@ -48,7 +48,7 @@ Resize = Callable[[Tensor, Size], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ParsedRule:
     """A rule with its templates parsed: of the file's keys, and of ours unless they are dropped."""
 
     theirs: Template
@@ -56,7 +56,7 @@ class Step:
     ours: Template | None
 
     @classmethod
-    def of(cls, text: str, rule: Rule) -> "Step":
+    def of(cls, text: str, rule: Rule) -> "ParsedRule":
         """Parse one rule, or raise TemplateError."""
         if isinstance(rule, Stack):
             parts = choice(tuple(part for part in rule.parts if part is not None))
@@ -111,11 +111,12 @@ class KeyMap:
     unwrap: str | None = None
     head: str | None = None
     through: "KeyMap | None" = None
-    steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    parsed: tuple[ParsedRule, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Parse every template, so that a wrong one is told where the map is written."""
-        object.__setattr__(self, "steps", tuple(Step.of(*rule) for rule in self.rules.items()))
+        parsed = tuple(ParsedRule.of(text, rule) for text, rule in self.rules.items())
+        object.__setattr__(self, "parsed", parsed)
         for text in (*self.fresh, *self.resize):
             template(text)
 
@@ -128,12 +129,12 @@ class KeyMap:
         fitting = (f for text, f in self.resize.items() if template(text).match(key) is not None)
         return next(fitting, None)
 
-    def place(self, key: str) -> tuple[Step, dict[str, str]] | None:
+    def place(self, key: str) -> tuple[ParsedRule, dict[str, str]] | None:
         """The rule for the file's `key`, and what stands in the holes; None if no rule names it."""
-        for step in self.steps:
-            holes = step.theirs.match(key)
+        for parsed in self.parsed:
+            holes = parsed.theirs.match(key)
             if holes is not None:
-                return step, holes
+                return parsed, holes
         return None
 
 
@@ -144,13 +145,13 @@ def published_names(key: str, key_map: KeyMap) -> list[str]:
     another rule alone has no name.
     """
     names = []
-    for step in key_map.steps:
-        holes = step.ours.match(key) if step.ours is not None and step.is_reversible else None
+    for rule in key_map.parsed:
+        holes = rule.ours.match(key) if rule.ours is not None and rule.is_reversible else None
         if holes is None:
             continue
-        name = step.theirs.fill(holes)
+        name = rule.theirs.fill(holes)
         place = key_map.place(name)
-        if place is not None and place[0] is step:  # else an earlier rule takes the name
+        if place is not None and place[0] is rule:  # else an earlier rule takes the name
             names.append(name)
     return names
 
@@ -215,20 +216,20 @@ class _Table:
         found = self.found
         return Renamed(found.kept, found.dropped, tuple(unknown), found.broken, found.sources)
 
-    def follow(self, key: str, step: Step, holes: Mapping[str, str]) -> None:
+    def follow(self, key: str, parsed: ParsedRule, holes: Mapping[str, str]) -> None:
         """Do with `key` what its rule says."""
-        rule = step.rule
+        rule = parsed.rule
         if isinstance(rule, Drop):
             self.found.dropped[key] = rule.reason
             return
-        assert step.ours is not None
-        ours = step.ours.fill(holes)
+        assert parsed.ours is not None
+        ours = parsed.ours.fill(holes)
         if isinstance(rule, Trim):
             self.trim(key, ours, rule)
         elif isinstance(rule, Stack):
             self.stacks.setdefault(ours, {})[holes["part"]] = key
             parts = (part for part in rule.parts if part is not None)
-            self.stack(ours, {p: step.theirs.fill({**holes, "part": p}) for p in parts}, rule)
+            self.stack(ours, {p: parsed.theirs.fill({**holes, "part": p}) for p in parts}, rule)
         else:
             self.keep(ours, self.state[key], key)
 

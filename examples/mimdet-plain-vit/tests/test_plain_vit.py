@@ -40,8 +40,8 @@ def place(key: str, key_map: KeyMap) -> str | Drop | None:
     found = key_map.place(key)
     if found is None:
         return None
-    step, holes = found
-    return step.rule if isinstance(step.rule, Drop) else step.ours.fill(holes)
+    parsed, holes = found
+    return parsed.rule if isinstance(parsed.rule, Drop) else parsed.ours.fill(holes)
 
 
 def test_many_plain_vits_of_timm_are_taken():

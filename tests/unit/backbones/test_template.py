@@ -79,6 +79,6 @@ def test_fresh_and_resized_names_are_templates_too(fields):
 
 def test_a_hole_of_ours_is_of_the_kind_that_the_file_says():
     key_map = KeyMap({"blocks_{first:0|1}.{rest}": "blocks.{first}.{rest}"})
-    (step,) = key_map.steps
-    assert step.ours.match("blocks.1.bias") == {"first": "1", "rest": "bias"}
-    assert step.ours.match("blocks.2.bias") is None
+    (rule,) = key_map.parsed
+    assert rule.ours.match("blocks.1.bias") == {"first": "1", "rest": "bias"}
+    assert rule.ours.match("blocks.2.bias") is None
