@@ -7,7 +7,6 @@
 widths inside the padding. Everything else here is known before the first forward pass.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.template import template
 from backbones.options.base import BackboneOptions
 
 CONTRACT_VERSION = 2
@@ -43,15 +43,30 @@ Rate = Literal["pretrained", "plain", "task"]
 
 @dataclass(frozen=True, slots=True)
 class ParameterRule:
-    """How parameters whose full name matches `pattern` learn; the first matching rule wins.
+    """How parameters learn whose full name one of the templates `names` matches; the first wins.
 
+    Templates are those of key maps: `stem.{rest}`, or `("blocks.{i}.norm{k}.{leaf}", "pos_embed")`.
     `rate` says which side of `optimizer.multiplier` they stand on: pre-trained (lr / multiplier),
     plain (lr) or task (lr * multiplier). `decay` overrides the recipe's weight-decay rule.
     """
 
-    pattern: str
+    names: str | tuple[str, ...]
     rate: Rate = "task"
     decay: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Parse the templates, so that a wrong one is told where the rule is written."""
+        for text in self.texts:
+            template(text)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The templates, however many there are."""
+        return (self.names,) if isinstance(self.names, str) else self.names
+
+    def matches(self, name: str) -> bool:
+        """Whether the rule is about the parameter `name`."""
+        return any(template(text).match(name) is not None for text in self.texts)
 
 
 class Backbone(nn.Module, ABC):
@@ -105,8 +120,7 @@ class Backbone(nn.Module, ABC):
         By default, whether it learns at the pre-trained rate. A file that lacks any of these is
         refused, except for those that its key map calls fresh.
         """
-        matching = (rule for rule in self.parameter_rules if re.fullmatch(rule.pattern, name))
-        rule = next(matching, None)
+        rule = next((rule for rule in self.parameter_rules if rule.matches(name)), None)
         return rule is not None and rule.rate == "pretrained"
 
     @property

@@ -28,9 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
-from backbones.key_maps.detectron2_vitdet import detectron2_to_vitdet
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.plain_vit import mae_encoder
+from backbones.key_maps.detectron2_detectors import detectron2_to_vitdet
+from backbones.key_maps.mae import from_hub, mae_encoder
 from backbones.key_maps.rename import KeyMap
 from backbones.layers.block import ViTBlock, apply_block, drop_rates, initialise
 from backbones.layers.patch_embed import PatchEmbed
@@ -136,8 +135,9 @@ class ViTDet(Backbone):
         The released optimizers decay everything else, biases and the pyramid's norms included:
         the recipe says so with `optimizer.no_decay: none`.
         """
-        exempt = r"pos_embed|blocks\.\d+\.norm[12]\..*"
-        rest = ParameterRule(r"(pos_embed|patch_embed\..*|blocks\..*)", rate="pretrained")
+        exempt = ("pos_embed", "blocks.{i}.{norm1|norm2}.{rest}")
+        vit = ("pos_embed", "{patch_embed|blocks}.{rest}")
+        rest = ParameterRule(vit, rate="pretrained")
         if not self.options.decay_exceptions:
             return (rest,)
         return (ParameterRule(exempt, rate="pretrained", decay=False), rest)
@@ -145,7 +145,7 @@ class ViTDet(Backbone):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        encoder = mae_encoder(fresh=(r"blocks\.\d+\.attn\.rel_pos_[hw]",))
+        encoder = mae_encoder(fresh=("blocks.{i}.attn.rel_pos_{h|w}",))
         return {
             "mae_encoder": encoder,
             "hf_mae": from_hub(encoder),

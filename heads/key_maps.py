@@ -10,44 +10,49 @@ from collections.abc import Mapping
 from typing import Final
 
 from backbones.key_maps.rename import Drop, Rule
+from backbones.key_maps.template import template
 
-_NORM: Final = r"(?P<leaf>weight|bias|running_mean|running_var|num_batches_tracked)"
-_LAYER: Final = r"(?P<leaf>weight|bias)"
-_INDEX: Final = r"(?P<index>\d+)"
-_STAGE: Final = r"(?P<stage>[012]\.)?"
+_NORM: Final = "{leaf:weight|bias|running_mean|running_var|num_batches_tracked}"
 _INPUT: Final = "normalisation of the pixels; the recipe's `data.pixel_mean` and `pixel_std` count"
 
 
-def _blocks(theirs: str, ours: str) -> dict[str, Rule]:
+def _convs(theirs: str, ours: str) -> dict[str, Rule]:
     """Rules of four numbered convolutions: theirs count from 1, ours from 0."""
     rules: dict[str, Rule] = {}
     for index in range(4):
-        rules[rf"{theirs}{index + 1}\.norm\.{_NORM}"] = rf"{ours}.{index}.norm.\g<leaf>"
-        rules[rf"{theirs}{index + 1}\.{_LAYER}"] = rf"{ours}.{index}.conv.\g<leaf>"
+        rules[f"{theirs}{index + 1}.norm.{_NORM}"] = f"{ours}.{index}.norm.{{leaf}}"
+        rules[f"{theirs}{index + 1}.{{leaf}}"] = f"{ours}.{index}.conv.{{leaf}}"
     return rules
 
 
-_RPN: Final = r"proposal_generator\.rpn_head\."
-_BOX: Final = rf"roi_heads\.box_head\.{_STAGE}"
-_PREDICTOR: Final = rf"roi_heads\.box_predictor\.{_STAGE}"
-_OUR_BOX: Final = r"roi_heads.box_head.\g<stage>"
-_OUR_PREDICTOR: Final = r"roi_heads.box_predictor.\g<stage>"
+def _box_rules(stage: str, ours: str) -> dict[str, Rule]:
+    """Rules of a box head and its predictor; a cascade has one of each per `stage`."""
+    head, our_head = f"roi_heads.box_head.{stage}", f"roi_heads.box_head.{ours}"
+    predictor, our_predictor = (f"roi_heads.box_predictor.{one}" for one in (stage, ours))
+    return {
+        **_convs(f"{head}conv", f"{our_head}convs"),
+        f"{head}fc1.{{leaf}}": f"{our_head}fcs.0.{{leaf}}",
+        f"{head}fc2.{{leaf}}": f"{our_head}fcs.1.{{leaf}}",
+        f"{predictor}cls_score.{{leaf}}": f"{our_predictor}scores.{{leaf}}",
+        f"{predictor}bbox_pred.{{leaf}}": f"{our_predictor}deltas.{{leaf}}",
+    }
+
+
+_RPN: Final = "proposal_generator.rpn_head"
+_MASK: Final = "roi_heads.mask_head"
 
 DETECTRON2_HEAD: Final[dict[str, Rule]] = {
-    rf"{_RPN}conv\.conv{_INDEX}\.{_LAYER}": r"rpn.convs.\g<index>.\g<leaf>",
-    rf"{_RPN}conv\.{_LAYER}": r"rpn.convs.0.\g<leaf>",
-    rf"{_RPN}objectness_logits\.{_LAYER}": r"rpn.objectness.\g<leaf>",
-    rf"{_RPN}anchor_deltas\.{_LAYER}": r"rpn.deltas.\g<leaf>",
-    **_blocks(rf"{_BOX}conv", f"{_OUR_BOX}convs"),
-    rf"{_BOX}fc1\.{_LAYER}": rf"{_OUR_BOX}fcs.0.\g<leaf>",
-    rf"{_BOX}fc2\.{_LAYER}": rf"{_OUR_BOX}fcs.1.\g<leaf>",
-    rf"{_PREDICTOR}cls_score\.{_LAYER}": rf"{_OUR_PREDICTOR}scores.\g<leaf>",
-    rf"{_PREDICTOR}bbox_pred\.{_LAYER}": rf"{_OUR_PREDICTOR}deltas.\g<leaf>",
-    **_blocks(r"roi_heads\.mask_head\.mask_fcn", "roi_heads.mask_head.convs"),
-    rf"roi_heads\.mask_head\.deconv\.{_LAYER}": r"roi_heads.mask_head.up.\g<leaf>",
-    rf"roi_heads\.mask_head\.predictor\.{_LAYER}": r"roi_heads.mask_head.logits.\g<leaf>",
-    r"pixel_(mean|std)": Drop(_INPUT),
-    r"proposal_generator\.anchor_generator\.cell_anchors\.\d+": Drop(
+    f"{_RPN}.conv.conv{{i}}.{{leaf}}": "rpn.convs.{i}.{leaf}",
+    f"{_RPN}.conv.{{leaf}}": "rpn.convs.0.{leaf}",
+    f"{_RPN}.objectness_logits.{{leaf}}": "rpn.objectness.{leaf}",
+    f"{_RPN}.anchor_deltas.{{leaf}}": "rpn.deltas.{leaf}",
+    **_box_rules("", ""),
+    **_box_rules("{stage:0|1|2}.", "{stage}."),
+    **_convs(f"{_MASK}.mask_fcn", f"{_MASK}.convs"),
+    f"{_MASK}.deconv.{{leaf}}": f"{_MASK}.up.{{leaf}}",
+    f"{_MASK}.predictor.{{leaf}}": f"{_MASK}.logits.{{leaf}}",
+    "pixel_{mean|std}": Drop(_INPUT),
+    "proposal_generator.anchor_generator.cell_anchors.{i}": Drop(
         "anchors follow from `head.anchor_sizes` and `head.anchor_ratios`"
     ),
 }
@@ -57,26 +62,26 @@ DETECTRON2_HEAD: Final[dict[str, Rule]] = {
 def _modules(theirs: str, ours: str) -> dict[str, Rule]:
     """Rules of mmcv's convolution modules; a norm is named after its kind there."""
     return {
-        rf"{theirs}\.{_INDEX}\.(bn|gn)\.{_NORM}": rf"{ours}.\g<index>.norm.\g<leaf>",
-        rf"{theirs}\.{_INDEX}\.conv\.{_LAYER}": rf"{ours}.\g<index>.conv.\g<leaf>",
+        f"{theirs}.{{i}}.{{bn|gn}}.{_NORM}": f"{ours}.{{i}}.norm.{{leaf}}",
+        f"{theirs}.{{i}}.conv.{{leaf}}": f"{ours}.{{i}}.conv.{{leaf}}",
     }
 
 
-_MM_BOX: Final = r"roi_head\.bbox_head\."
-_MM_MASK: Final = r"roi_head\.mask_head\."
+_MM_BOX: Final = "roi_head.bbox_head"
+_MM_MASK: Final = "roi_head.mask_head"
 
 MMDET_HEAD: Final[dict[str, Rule]] = {
-    rf"rpn_head\.rpn_conv\.{_INDEX}\.conv\.{_LAYER}": r"rpn.convs.\g<index>.\g<leaf>",
-    rf"rpn_head\.rpn_conv\.{_LAYER}": r"rpn.convs.0.\g<leaf>",
-    rf"rpn_head\.rpn_cls\.{_LAYER}": r"rpn.objectness.\g<leaf>",
-    rf"rpn_head\.rpn_reg\.{_LAYER}": r"rpn.deltas.\g<leaf>",
-    **_modules(rf"{_MM_BOX}shared_convs", "roi_heads.box_head.convs"),
-    rf"{_MM_BOX}shared_fcs\.{_INDEX}\.{_LAYER}": r"roi_heads.box_head.fcs.\g<index>.\g<leaf>",
-    rf"{_MM_BOX}fc_cls\.{_LAYER}": r"roi_heads.box_predictor.scores.\g<leaf>",
-    rf"{_MM_BOX}fc_reg\.{_LAYER}": r"roi_heads.box_predictor.deltas.\g<leaf>",
-    **_modules(rf"{_MM_MASK}convs", "roi_heads.mask_head.convs"),
-    rf"{_MM_MASK}upsample\.{_LAYER}": r"roi_heads.mask_head.up.\g<leaf>",
-    rf"{_MM_MASK}conv_logits\.{_LAYER}": r"roi_heads.mask_head.logits.\g<leaf>",
+    "rpn_head.rpn_conv.{i}.conv.{leaf}": "rpn.convs.{i}.{leaf}",
+    "rpn_head.rpn_conv.{leaf}": "rpn.convs.0.{leaf}",
+    "rpn_head.rpn_cls.{leaf}": "rpn.objectness.{leaf}",
+    "rpn_head.rpn_reg.{leaf}": "rpn.deltas.{leaf}",
+    **_modules(f"{_MM_BOX}.shared_convs", "roi_heads.box_head.convs"),
+    f"{_MM_BOX}.shared_fcs.{{i}}.{{leaf}}": "roi_heads.box_head.fcs.{i}.{leaf}",
+    f"{_MM_BOX}.fc_cls.{{leaf}}": "roi_heads.box_predictor.scores.{leaf}",
+    f"{_MM_BOX}.fc_reg.{{leaf}}": "roi_heads.box_predictor.deltas.{leaf}",
+    **_modules(f"{_MM_MASK}.convs", f"{_MASK}.convs"),
+    f"{_MM_MASK}.upsample.{{leaf}}": f"{_MASK}.up.{{leaf}}",
+    f"{_MM_MASK}.conv_logits.{{leaf}}": f"{_MASK}.logits.{{leaf}}",
 }
 """Rules for `backbones.key_maps.rename`, to be joined with a backbone's own."""
 
@@ -86,8 +91,16 @@ HEADS: Final[Mapping[str, Mapping[str, Rule]]] = {
 }
 """Rules by the name that a backbone's key map gives in its `head` field."""
 
-CLASS_LAYERS: Final = (
-    r"roi_heads\.(box_predictor\.(([012]\.)?scores|deltas)|mask_head\.logits)\.(weight|bias)"
+_BY_CLASS: Final = (
+    "roi_heads.box_predictor.{scores|deltas}.{leaf}",
+    "roi_heads.box_predictor.{stage:0|1|2}.scores.{leaf}",
+    "roi_heads.mask_head.logits.{leaf}",
 )
-"""Our names of the tensors whose shapes follow the number of classes; a cascade's `deltas` do not,
-since its classes share one box."""
+
+
+def follows_classes(key: str) -> bool:
+    """Whether the shape of the head's tensor `key` follows the number of classes.
+
+    That of a cascade's `deltas` does not: its classes share one box.
+    """
+    return any(template(text).match(key) is not None for text in _BY_CLASS)

@@ -100,7 +100,7 @@ def promises() -> "tuple[Promise, ...]":
 
     Each has a `name`, a `sentence` and a `fix`.
     """
-    from mimdet_cli.conformance.promises import PROMISES  # the head loads here
+    from mimdet_cli.conformance.check import PROMISES  # the head loads here
 
     return PROMISES
 

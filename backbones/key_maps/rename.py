@@ -1,15 +1,17 @@
 """Rename the keys of a checkpoint by rule: every key is renamed, dropped by rule, or unknown.
 
-A map is a table of full-match patterns. Nothing is guessed: a key that no rule names is reported
-as unknown, and the loader refuses the file.
+A map is a table of templates (`backbones.key_maps.template`), which are read from left to right for
+a file, and from right to left for the names that a file would have. Nothing is guessed: a key that
+no rule names is reported as unknown, and the loader refuses the file.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Size, Tensor
+
+from backbones.key_maps.template import Template, TemplateError, choice, template
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Drop:
 class Stack:
     """Marks keys of tensors that become one of ours, joined along their first axis.
 
-    The group `part` of the pattern says which one a key is, `parts` in which order they stand;
+    The hole `{part}` of the template stands for one of `parts`, which are in the order of joining;
     None stands for zeros in the shape of the others, where a layout leaves a part out.
     """
 
@@ -41,19 +43,61 @@ class Trim:
 
 
 Rule = str | Drop | Stack | Trim
-"""What becomes of the keys that a pattern matches; a string is our key."""
+"""What becomes of the keys that a template matches; a string is the template of our key."""
 Resize = Callable[[Tensor, Size], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRule:
+    """A rule with its templates parsed: of the file's keys, and of ours unless they are dropped."""
+
+    theirs: Template
+    rule: Rule
+    ours: Template | None
+
+    @classmethod
+    def of(cls, text: str, rule: Rule) -> "ParsedRule":
+        """Parse one rule, or raise TemplateError."""
+        if isinstance(rule, Stack):
+            parts = choice(tuple(part for part in rule.parts if part is not None))
+            theirs = template(text, ("part", parts))
+            if "part" not in theirs.holes:
+                raise TemplateError(f"'{text}' needs the hole '{{part}}', for the parts to stack.")
+        elif isinstance(rule, str | Drop | Trim):
+            theirs = template(text)
+        else:
+            raise TemplateError(
+                f"'{text}' has the rule {rule!r}; give a template, Drop, Stack or Trim."
+            )
+        if isinstance(rule, Drop):
+            return cls(theirs, rule, None)
+        into = rule if isinstance(rule, str) else rule.into
+        ours = template(into, *theirs.kinds.items())
+        known = [hole for hole in theirs.holes if not isinstance(rule, Stack) or hole != "part"]
+        if stray := [hole for hole in ours.holes if hole not in known]:
+            has = f"has {', '.join(f'{{{hole}}}' for hole in known)}" if known else "has no holes"
+            raise TemplateError(
+                f"'{into}' has the hole '{{{stray[0]}}}', which '{text}' does not fill; it {has}."
+            )
+        return cls(theirs, rule, ours)
+
+    @property
+    def is_reversible(self) -> bool:
+        """Whether our key says what the file's was."""
+        if not isinstance(self.rule, str) or self.ours is None:
+            return False
+        return {*self.theirs.holes} == {*self.ours.holes}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
     """How one published layout becomes ours.
 
-    `rules`: pattern of the file's key -> our key (with group references), or another rule; the
-        first match wins.
-    `fresh`: patterns of our keys that such a file never holds, though the backbone calls them
+    `rules`: template of the file's key -> template of our key, or another rule; the first that
+        matches wins.
+    `fresh`: templates of our keys that such a file never holds, though the backbone calls them
         pre-trained, so that their absence is expected.
-    `resize`: pattern of our key -> function that brings a tensor to the shape the model has; it
+    `resize`: template of our key -> function that brings a tensor to the shape the model has; it
         raises ValueError for a tensor that it cannot read.
     `unwrap`: key under which a `.pth` file may keep the weights, or None.
     `head`: for files of whole detectors, the layout of the head (`heads.key_maps`); None for
@@ -67,14 +111,49 @@ class KeyMap:
     unwrap: str | None = None
     head: str | None = None
     through: "KeyMap | None" = None
+    parsed: tuple[ParsedRule, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Parse every template, so that a wrong one is told where the map is written."""
+        parsed = tuple(ParsedRule.of(text, rule) for text, rule in self.rules.items())
+        object.__setattr__(self, "parsed", parsed)
+        for text in (*self.fresh, *self.resize):
+            template(text)
 
     def is_fresh(self, key: str) -> bool:
         """Whether our `key` is expected to keep its initial value."""
-        return any(re.fullmatch(pattern, key) for pattern in self.fresh)
+        return any(template(text).match(key) is not None for text in self.fresh)
 
     def resizer(self, key: str) -> Resize | None:
         """The function that may change the shape of our `key`."""
-        return next((f for pattern, f in self.resize.items() if re.fullmatch(pattern, key)), None)
+        fitting = (f for text, f in self.resize.items() if template(text).match(key) is not None)
+        return next(fitting, None)
+
+    def place(self, key: str) -> tuple[ParsedRule, dict[str, str]] | None:
+        """The rule for the file's `key`, and what stands in the holes; None if no rule names it."""
+        for parsed in self.parsed:
+            holes = parsed.theirs.match(key)
+            if holes is not None:
+                return parsed, holes
+        return None
+
+
+def published_names(key: str, key_map: KeyMap) -> list[str]:
+    """The file's keys that become our `key`, in the order of the rules.
+
+    Only templates on both sides are reversed, and only with the same holes: a key that comes of
+    another rule alone has no name.
+    """
+    names = []
+    for rule in key_map.parsed:
+        holes = rule.ours.match(key) if rule.ours is not None and rule.is_reversible else None
+        if holes is None:
+            continue
+        name = rule.theirs.fill(holes)
+        place = key_map.place(name)
+        if place is not None and place[0] is rule:  # else an earlier rule takes the name
+            names.append(name)
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +175,9 @@ class Renamed:
 def rename(state: Mapping[str, Tensor], key_map: KeyMap) -> Renamed:
     """Apply `key_map` to a state dict; tensors that are not joined are not copied."""
     if key_map.through is None:
-        return _Table(state).apply(key_map.rules)
+        return _Table(state).apply(key_map)
     first = rename(state, key_map.through)
-    second = _Table(first.kept).apply(key_map.rules)
+    second = _Table(first.kept).apply(key_map)
     files = first.sources
 
     def of_file(key: str) -> tuple[str, ...]:
@@ -125,30 +204,34 @@ class _Table:
         self.found = Renamed({}, {}, (), {}, {})
         self.stacks: dict[str, dict[str, str]] = {}
 
-    def apply(self, rules: Mapping[str, Rule]) -> Renamed:
-        """Every key through the first rule that names it."""
-        compiled = [(re.compile(pattern), rule) for pattern, rule in rules.items()]
+    def apply(self, key_map: KeyMap) -> Renamed:
+        """Every key by the first rule that names it."""
         unknown = []
         for key in self.state:
-            for pattern, rule in compiled:
-                if match := pattern.fullmatch(key):
-                    self.follow(key, match, rule)
-                    break
-            else:
+            place = key_map.place(key)
+            if place is None:
                 unknown.append(key)
+            else:
+                self.follow(key, *place)
         found = self.found
         return Renamed(found.kept, found.dropped, tuple(unknown), found.broken, found.sources)
 
-    def follow(self, key: str, match: re.Match[str], rule: Rule) -> None:
+    def follow(self, key: str, parsed: ParsedRule, holes: Mapping[str, str]) -> None:
         """Do with `key` what its rule says."""
+        rule = parsed.rule
         if isinstance(rule, Drop):
             self.found.dropped[key] = rule.reason
-        elif isinstance(rule, Trim):
-            self.trim(key, match.expand(rule.into), rule)
+            return
+        assert parsed.ours is not None
+        ours = parsed.ours.fill(holes)
+        if isinstance(rule, Trim):
+            self.trim(key, ours, rule)
         elif isinstance(rule, Stack):
-            self.stack(key, match, rule)
+            self.stacks.setdefault(ours, {})[holes["part"]] = key
+            parts = (part for part in rule.parts if part is not None)
+            self.stack(ours, {p: parsed.theirs.fill({**holes, "part": p}) for p in parts}, rule)
         else:
-            self.keep(match.expand(rule), self.state[key], key)
+            self.keep(ours, self.state[key], key)
 
     def keep(self, ours: str, tensor: Tensor, *keys: str) -> None:
         """Take `tensor` as our parameter, once."""
@@ -168,13 +251,9 @@ class _Table:
         self.keep(ours, tensor[: -rule.rows], key)
         self.found.dropped[f"{key}[-{rule.rows}:]"] = rule.reason
 
-    def stack(self, key: str, match: re.Match[str], rule: Stack) -> None:
-        """Note a part, and join all of them once they are there."""
-        ours = match.expand(rule.into)
-        keys = self.stacks.setdefault(ours, {})
-        keys[match["part"]] = key
-        start, end = match.span("part")
-        names = {part: key[:start] + part + key[end:] for part in rule.parts if part is not None}
+    def stack(self, ours: str, names: Mapping[str, str], rule: Stack) -> None:
+        """Join the parts of `ours` once all are there; `names` are the file's keys by part."""
+        keys = self.stacks[ours]
         absent = [name for part, name in names.items() if part not in keys]
         if absent:
             self.found.broken[ours] = f"the file has no {', '.join(absent)}"

@@ -1,8 +1,8 @@
 """Uni-Perceiver as ViT-Adapter's release ships it for its Base: the image's half of the model.
 
 The names are those of the backbone class in that repository (fd64a51, `detection`), which read the
-file; the file itself could not be inspected. Tensors of other inputs, if there are any left in it,
-are named by the loader as unknown. The Large's file has other names and is not read.
+file; the file itself could not be inspected. Tensors of other inputs, if the file has any, are
+reported by the loader as unknown. The Large's file has other names and is not read.
 """
 
 from torch import Size, Tensor
@@ -11,32 +11,22 @@ from torch.nn import functional as F
 from backbones.key_maps.rename import KeyMap, Rule, Stack
 from backbones.layers.pos_embed import resize_square_table
 
-_LAYER = r"layers\.(?P<i>\d+)\."
-_LEAF = r"(?P<leaf>weight|bias)"
-_NAMES = {
-    r"attention\.output\.dense": "attn.proj",
-    r"attention\.output\.LayerNorm": "norm1",
-    r"intermediate\.dense": "mlp.fc1",
-    r"output\.dense": "mlp.fc2",
-    r"output\.LayerNorm": "norm2",
-}
-
 
 def uni_perceiver(fresh: tuple[str, ...]) -> KeyMap:
     """Map for a ViT whose norms follow the residual sums; `fresh` as in `mae_encoder`."""
-    parts = ("query", "key", "value")
     rules: dict[str, Rule] = {
-        rf"{_LAYER}attention\.self\.(?P<part>{'|'.join(parts)})\.{_LEAF}": Stack(
-            r"blocks.\g<i>.attn.qkv.\g<leaf>", parts
+        "layers.{i}.attention.self.{part}.{leaf}": Stack(
+            "blocks.{i}.attn.qkv.{leaf}", ("query", "key", "value")
         ),
-        **{
-            rf"{_LAYER}{theirs}\.{_LEAF}": rf"blocks.\g<i>.{ours}.\g<leaf>"
-            for theirs, ours in _NAMES.items()
-        },
-        rf"visual_embed\.patch_embed\.proj\.{_LEAF}": r"patch_embed.proj.\g<leaf>",
-        r"visual_embed\.patch_embed\.pos_embed\.weight": "pos_embed",
-        r"visual_embed\.embeddings_type\.weight": "input_norm.kind",
-        rf"visual_embed\.embeddings_norm\.{_LEAF}": r"input_norm.norm.\g<leaf>",
+        "layers.{i}.attention.output.dense.{leaf}": "blocks.{i}.attn.proj.{leaf}",
+        "layers.{i}.attention.output.LayerNorm.{leaf}": "blocks.{i}.norm1.{leaf}",
+        "layers.{i}.intermediate.dense.{leaf}": "blocks.{i}.mlp.fc1.{leaf}",
+        "layers.{i}.output.dense.{leaf}": "blocks.{i}.mlp.fc2.{leaf}",
+        "layers.{i}.output.LayerNorm.{leaf}": "blocks.{i}.norm2.{leaf}",
+        "visual_embed.patch_embed.proj.{leaf}": "patch_embed.proj.{leaf}",
+        "visual_embed.patch_embed.pos_embed.weight": "pos_embed",
+        "visual_embed.embeddings_type.weight": "input_norm.kind",
+        "visual_embed.embeddings_norm.{leaf}": "input_norm.norm.{leaf}",
     }
     return KeyMap(rules, fresh, resize={"pos_embed": to_table}, unwrap="state_dict")
 

@@ -26,11 +26,10 @@ from typing import Any
 from torch import Tensor
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
-from backbones.key_maps.convnext_stem import convnext_to_stem
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.mae import mae_encoder_to_mimdet, mae_to_mimdet
-from backbones.key_maps.mimdet_release import release_to_mimdet
+from backbones.key_maps.detectron2_detectors import release_to_mimdet
+from backbones.key_maps.mae import from_hub, mae_encoder_to_mimdet, mae_to_mimdet
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.timm_classifiers import convnext_to_stem
 from backbones.mimdet.autoencoder import make_decoder, make_encoder
 from backbones.mimdet.pyramid import PooledFPN, make_fine_maps
 from backbones.mimdet.sampling import SAMPLERS
@@ -80,8 +79,8 @@ class MIMDet(Backbone):
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The stem has the plain rate, the encoder the pre-trained one, the rest the task's."""
         return (
-            ParameterRule(r"stem\..*", rate="plain"),
-            ParameterRule(r"encoder\..*", rate="pretrained"),
+            ParameterRule("stem.{rest}", rate="plain"),
+            ParameterRule("encoder.{rest}", rate="pretrained"),
         )
 
     def is_pretrained(self, name: str) -> bool:

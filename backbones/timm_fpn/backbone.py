@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.rename import KeyMap
-from backbones.key_maps.timm_features import timm_to_features
+from backbones.key_maps.timm_classifiers import timm_to_features
 from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm
 from backbones.options.timm_fpn import SWIN_HEAD, TimmFPNOptions, family_of
@@ -75,7 +75,7 @@ class Family:
     `after`: parts behind the last map, which are dropped.
     `smallest`: the model that `tiny` takes; None where timm has none of a few million parameters.
     `of_width`: settings for another width of the first stage; None where that cannot be set.
-    `tables`: pattern of the last part of names of relative positions; None where there are none.
+    `tables`: template of the last part of names of relative positions; None where there are none.
     `out_eps`: floor of the LayerNorm on every map; None for families without one.
     `settings`: keyword arguments of timm's constructor.
     """
@@ -119,7 +119,7 @@ FAMILIES = {
         BLOCKS,
         after=("norm", "head"),
         smallest=None,
-        tables="rel_pos_[hw]",
+        tables="rel_pos_{h|w}",
         out_eps=1e-6,
         maps=pooled_maps,
     ),
@@ -182,10 +182,10 @@ class TimmFPN(Backbone):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The body is pre-trained; tables of positions are not decayed, as published."""
-        body = ParameterRule(r"body\..*", rate="pretrained")
+        body = ParameterRule("body.{rest}", rate="pretrained")
         if self.family.tables is None:
             return (body,)
-        tables = rf"body\..*\.{self.family.tables}"
+        tables = f"body.{{path}}.{self.family.tables}"
         return (ParameterRule(tables, rate="pretrained", decay=False), body)
 
     @property

@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
-from backbones.key_maps.beit import timm_beit
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.plain_vit import mae_encoder, timm_vit
+from backbones.key_maps.mae import from_hub, mae_encoder
+from backbones.key_maps.mmdet_detectors import release_to_vit_adapter
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.timm_classifiers import timm_beit, timm_vit
 from backbones.key_maps.uni_perceiver import uni_perceiver
-from backbones.key_maps.vit_adapter_release import release_to_vit_adapter
 from backbones.layers.block import apply_block, drop_rates
 from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
@@ -144,24 +143,32 @@ class ViTAdapter(Backbone):
         spatial prior module, whose names upstream's rule misses. Its Large has other rules, which
         are `optimizer.no_decay: one_dim` and `layer_decay`.
         """
-        vit = r"(?:pos_embed|patch_embed\..*|input_norm\..*|blocks\..*)"
+        vit = ("pos_embed", "{patch_embed|input_norm|blocks}.{rest}")
         if not self.options.decay_exceptions:
             return (ParameterRule(vit, rate="pretrained"),)
+        exempt_vit = (
+            "pos_embed",
+            "input_norm.{rest}",
+            "blocks.{i}.norm{k}.{rest}",
+            "{patch_embed|blocks}.{path}.bias",
+        )
         exempt = (
-            r"pos_embed|level_embed|(pyramid\.)?norms\..*|input_norm\..*|blocks\.\d+\.norm\d\..*"
-            r"|interactions\..*_norm\..*|.*\.bias"
+            "level_embed",
+            "{norms|pyramid.norms}.{rest}",
+            "interactions.{path}_norm.{rest}",
+            "{path}.bias",
         )
         return (
-            ParameterRule(rf"(?={vit}$)(?:{exempt})", rate="pretrained", decay=False),
+            ParameterRule(exempt_vit, rate="pretrained", decay=False),
             ParameterRule(exempt, decay=False),
             ParameterRule(vit, rate="pretrained", decay=True),
-            ParameterRule(r".*", decay=True),
+            ParameterRule("{rest}", decay=True),
         )
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        fresh = (r"blocks\.\d+\.ls[12]\.gamma",)
+        fresh = ("blocks.{i}.ls{k:1|2}.gamma",)
         if self.options.encoder == "beit":
             return {"timm_beit": timm_beit()}
         if self.options.encoder == "uni_perceiver":

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn, zeros
 
 from backbones.contract import Padding, ParameterRule
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.li2021_release import release_to_li2021
-from backbones.key_maps.plain_vit import mae_encoder
+from backbones.key_maps.detectron2_detectors import release_to_li2021
+from backbones.key_maps.mae import from_hub, mae_encoder
 from backbones.key_maps.rename import KeyMap
 from backbones.layers.block import apply_block
 from backbones.layers.pos_embed import sine_cosine_table
@@ -50,8 +49,8 @@ class Li2021(PlainViTFPN):
         if not self.options.decay_exceptions:
             return (rest,)
         return (
-            ParameterRule(r"pos_embed", rate="pretrained", decay=False),
-            ParameterRule(r"(window|global)_table", decay=False),
+            ParameterRule("pos_embed", rate="pretrained", decay=False),
+            ParameterRule("{window|global}_table", decay=False),
             rest,
         )
 

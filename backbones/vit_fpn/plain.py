@@ -21,8 +21,8 @@ from backbones.layers.windows import LatePaddedAttention
 from backbones.options.transformer import TINY_PYRAMID, TINY_VIT, chosen_blocks, quarter_ends
 from backbones.options.vit_fpn import ViTFPNOptions
 
-PRETRAINED = r"(?:pos_embed|patch_embed\..*|blocks\..*)"
-"""Parameters of the ViT, by name."""
+PRETRAINED = ("pos_embed", "{patch_embed|blocks}.{rest}")
+"""Parameters of the ViT, by templates of their names."""
 
 
 def window_sides(options: ViTFPNOptions) -> list[int | None]:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from backbones.contract import Padding, ParameterRule
-from backbones.key_maps.hub_mae import from_hub
-from backbones.key_maps.plain_vit import mae_encoder, timm_vit
+from backbones.key_maps.mae import from_hub, mae_encoder
+from backbones.key_maps.mmdet_detectors import release_to_baseline
 from backbones.key_maps.rename import KeyMap
-from backbones.key_maps.vit_adapter_baselines import release_to_baseline
+from backbones.key_maps.timm_classifiers import timm_vit
 from backbones.options.vit_fpn import ViTFPNOptions
 from backbones.vit_fpn.plain import PRETRAINED, PlainViTFPN
 
@@ -56,18 +56,19 @@ class ViTBaseline(PlainViTFPN):
         """
         if not self.options.decay_exceptions:
             return (ParameterRule(PRETRAINED, rate="pretrained"),)
-        exempt = r"pos_embed|norms\..*|(?:blocks|convs)\.\d+\.norm\d\..*|.*\.bias"
+        exempt_vit = ("pos_embed", "blocks.{i}.norm{k}.{rest}", "{patch_embed|blocks}.{path}.bias")
+        exempt = ("norms.{rest}", "convs.{i}.norm{k}.{rest}", "{path}.bias")
         return (
-            ParameterRule(rf"(?={PRETRAINED}$)(?:{exempt})", rate="pretrained", decay=False),
+            ParameterRule(exempt_vit, rate="pretrained", decay=False),
             ParameterRule(exempt, decay=False),
             ParameterRule(PRETRAINED, rate="pretrained", decay=True),
-            ParameterRule(r".*", decay=True),
+            ParameterRule("{rest}", decay=True),
         )
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """Layouts this backbone can start from."""
-        fresh = (r"blocks\.\d+\.ls[12]\.gamma",)
+        fresh = ("blocks.{i}.ls{k:1|2}.gamma",)
         encoder = mae_encoder(fresh)
         return {
             "mae_encoder": encoder,

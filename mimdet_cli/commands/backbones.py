@@ -31,9 +31,9 @@ def backbones() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One declared backbone. `write` is what a recipe's `backbone.name` has to say for it.
+    """One declared backbone. `write` is its `backbone.name` in a recipe.
 
-    `state` is listed, switched off, loads or broken; `reason` and `where` say what is broken.
+    `state` is listed, switched off, loads or broken; `reason` and `where` explain broken ones.
     """
 
     name: str
@@ -57,17 +57,17 @@ def ls(
         bool,
         typer.Option(
             "--load",
-            help="Load each one as well, a third party's in a process of its own; what is "
-            "broken is a row of the list, not an error.",
+            help="Also load each one, third-party ones in a separate process; a broken one is "
+            "a row of the list, not an error.",
         ),
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option(metavar="S", min=1, help="With --load: seconds that loading one may take."),
+        typer.Option(metavar="S", min=1, help="With --load: time limit for each, in seconds."),
     ] = TIMEOUT_S,
     as_json: JsonOption = False,
 ) -> None:
-    """List the installed backbones with their distributions; nothing is imported for it."""
+    """List the installed backbones with their distributions, without importing them."""
     console = Console()
     found = plugins.claims()
     rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
@@ -85,14 +85,16 @@ def ls(
 @app.command("new", epilog=examples("mimdet backbones new my_net", "pip install -e mimdet-my-net"))
 def new(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of the backbone, like my_net or my-net.")
+        str, typer.Argument(metavar="NAME", help="Name of the backbone, such as my_net or my-net.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder to make; mimdet-NAME in this folder if absent."),
+        typer.Option(
+            metavar="DIR", help="Folder to create; default: mimdet-NAME in the current folder."
+        ),
     ] = None,
 ) -> None:
-    """Write a package with a backbone of its own, ready to be installed, tested and trained."""
+    """Write a package with a new backbone, ready to install, test and train."""
     from mimdet_cli.scaffold.package import write_package
 
     package = write_package(name, out)
@@ -113,15 +115,16 @@ def new(
 )
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Backbone, as `mimdet backbones ls` writes it.")
+        str,
+        typer.Argument(metavar="NAME", help="Name of the backbone, as in `mimdet backbones ls`."),
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one of its options; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every promise of a backbone on this machine's CPU, at its tiny size."""
+    """Check every promise of a backbone, at its tiny size, on the CPU."""
     from mimdet_cli.conformance.check import check as check_promises
 
     report = check_promises(name, overrides or [])
@@ -132,7 +135,7 @@ def check(
 
 
 def _row(claim: NameClaim, timeout_s: float | None) -> Row:
-    """The row of `claim`, which is loaded where there is a time for it."""
+    """The row of `claim`, which is loaded if there is a time limit for it."""
     told = (
         claim.name, plugins.written(claim), claim.distribution, claim.version, claim.value
     )  # fmt: skip
@@ -153,7 +156,7 @@ def _state(row: Row) -> str:
 
 
 def _warnings(found: list[NameClaim]) -> list[str]:
-    """Names that more than one distribution claims, and allowed ones that bring nothing."""
+    """Names that several distributions claim, and allowed distributions without backbones."""
     told = []
     for name in dict.fromkeys(claim.name for claim in found):
         same = [claim for claim in found if claim.name == name and claim.allowed]
@@ -169,6 +172,6 @@ def _warnings(found: list[NameClaim]) -> list[str]:
     known = {plugins.canonical(claim.distribution) for claim in found}
     strangers = sorted((plugins.chosen_distributions() or frozenset()) - known)
     return told + [
-        f"{plugins.SWITCH} names '{stranger}', which is not installed or brings no backbone."
+        f"{plugins.SWITCH} names '{stranger}', which is not installed or has no backbones."
         for stranger in strangers
     ]

@@ -7,8 +7,8 @@ from typing import Any
 from backbones.contract import Backbone
 from mimdet_cli import plugins
 from mimdet_cli.backbone_class import backbone_class
-from mimdet_cli.conformance.promise import Outcome, Verdict, examine
-from mimdet_cli.conformance.promises import PROMISES
+from mimdet_cli.conformance import building, maps, names, sampling, side_effects, training
+from mimdet_cli.conformance.promise import Finding, PromiseOutcome, examine
 from mimdet_cli.conformance.report import Report
 from mimdet_cli.conformance.subject import Subject
 from mimdet_cli.conformance.surroundings import changes, preserved, read_all
@@ -16,20 +16,41 @@ from mimdet_cli.errors import PluginError
 from mimdet_cli.recipe.overrides import parse_overrides
 from mimdet_cli.recipe.reading import Origin
 
+PROMISES = (
+    building.builds,
+    maps.levels,
+    maps.batch_invariance,
+    maps.determinism,
+    side_effects.inputs,
+    training.gradients,
+    building.state,
+    building.options,
+    names.depth,
+    names.rules,
+    names.key_maps,
+    maps.bf16,
+    maps.compiles,
+    maps.exports,
+    sampling.sampling,
+    side_effects.global_state,
+    side_effects.memory,
+    training.learning,
+)
+"""The promises of a backbone, in the order in which they are checked and shown."""
 FIRST = PROMISES[0]
 AT_IMPORT = ("default", "number of threads", "deterministic", "gradient mode", "torch's seed")
-"""Settings that no import has to touch; warning filters and variables are set by many libraries."""
+"""Settings that no import may change; many libraries set warning filters and variables."""
 
 
 def check_backbone(kind: type[Backbone], options: Mapping[str, Any] | None = None) -> Report:
-    """The report on a class, at `options` above its tiny ones; RecipeError if they are wrong."""
+    """Check a class at its tiny options and, above them, `options`; RecipeError for wrong ones."""
     return _report(Subject(kind, options or {}), kind.__name__, kind.__module__)
 
 
 def check(name: str, sets: Sequence[str] = ()) -> Report:
-    """The report on the backbone registered as `name`; `sets` are `KEY=VALUE` of its options.
+    """Check the backbone registered as `name`; `sets` are `KEY=VALUE` of its options.
 
-    PluginError if there is none of that name. One that cannot be loaded breaks `builds`.
+    PluginError if there is no such name. A backbone that cannot be loaded breaks `builds`.
     """
     claim = plugins.find(name)
     given: dict[str, Any] = {}
@@ -43,7 +64,7 @@ def check(name: str, sets: Sequence[str] = ()) -> Report:
         try:
             kind = backbone_class(name)
         except PluginError as error:
-            failed = Outcome(FIRST, Verdict("", (str(error),)), 0.0)
+            failed = PromiseOutcome(FIRST, Finding("", (str(error),)), 0.0)
             return Report(name, source, None, False, (failed, *_unclear()))
         done = [one for one in changes(before, read_all()) if one.startswith(AT_IMPORT)]
     report = _report(Subject(kind, given, origins), name, source)
@@ -60,23 +81,23 @@ def _report(subject: Subject, name: str, source: str) -> Report:
     return Report(name, source, options, subject.tiny is not None, outcomes)
 
 
-def _judged(found: Mapping[str, Outcome]) -> Iterator[Outcome]:
-    """Outcomes, in which what may only follow from another broken promise is unclear."""
+def _judged(found: Mapping[str, PromiseOutcome]) -> Iterator[PromiseOutcome]:
+    """Outcomes, unclear where the finding may follow from another broken promise."""
     for outcome in found.values():
-        broken = [name for name in outcome.promise.needs if found[name].verdict.broken]
-        if outcome.verdict.broken and broken:
+        broken = [name for name in outcome.promise.needs if found[name].finding.broken]
+        if outcome.finding.broken and broken:
             yield replace(outcome, because=broken[0])
         else:
             yield outcome
 
 
-def _unclear() -> Iterator[Outcome]:
-    """All but the first, none of which can be checked without an instance."""
-    return (Outcome(one, Verdict(""), 0.0, because=FIRST.name) for one in PROMISES[1:])
+def _unclear() -> Iterator[PromiseOutcome]:
+    """All promises but the first: none can be checked without an instance."""
+    return (PromiseOutcome(one, Finding(""), 0.0, because=FIRST.name) for one in PROMISES[1:])
 
 
-def _with(outcome: Outcome, done_at_import: Sequence[str]) -> Outcome:
+def _with(outcome: PromiseOutcome, done_at_import: Sequence[str]) -> PromiseOutcome:
     if outcome.promise.name != "globals" or not done_at_import:
         return outcome
-    broken = (*(f"importing it: {one}" for one in done_at_import), *outcome.verdict.broken)
-    return replace(outcome, verdict=replace(outcome.verdict, broken=broken))
+    broken = (*(f"importing it: {one}" for one in done_at_import), *outcome.finding.broken)
+    return replace(outcome, finding=replace(outcome.finding, broken=broken))

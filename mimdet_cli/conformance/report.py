@@ -1,10 +1,10 @@
-"""What a check found, for a person and as JSON."""
+"""The result of checking a backbone, as text and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mimdet_cli.conformance.promise import Outcome, Status
+from mimdet_cli.conformance.promise import PromiseOutcome, Status
 from mimdet_cli.errors import PluginError
 
 WORDS: dict[Status, str] = {"kept": "ok", "broken": "FAILED", "unclear": "unclear"}
@@ -14,7 +14,7 @@ WORDS: dict[Status, str] = {"kept": "ok", "broken": "FAILED", "unclear": "unclea
 class Report:
     """The outcome of every promise of one backbone, at the options that were checked.
 
-    `options` is None where there are none to speak of; `is_tiny` says that they are those of
+    `options` is None if no instance could be built; `is_tiny` says whether they include those of
     `Backbone.tiny`.
     """
 
@@ -22,7 +22,7 @@ class Report:
     source: str
     options: Mapping[str, Any] | None
     is_tiny: bool
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PromiseOutcome, ...]
 
     @property
     def broken(self) -> list[str]:
@@ -35,7 +35,7 @@ class Report:
         return all(one.status == "kept" for one in self.outcomes)
 
     def error(self) -> PluginError | None:
-        """What the command ends with, exit code 5; None if every promise is kept."""
+        """The error that the command ends with, exit code 5; None if every promise is kept."""
         if self.kept:
             return None
         count = f"{len(self.broken)} of {len(self.outcomes)} promises"
@@ -46,7 +46,7 @@ class Report:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Times in seconds; `broken` are the findings of each promise."""
+        """Times in seconds; `broken` lists what was found against each promise."""
         return {
             "backbone": self.backbone,
             "source": self.source,
@@ -58,8 +58,8 @@ class Report:
                     "name": one.promise.name,
                     "sentence": one.promise.sentence,
                     "status": one.status,
-                    "measured": one.verdict.measured or None,
-                    "broken": list(one.verdict.broken),
+                    "measured": one.finding.measured or None,
+                    "broken": list(one.finding.broken),
                     "because": one.because,
                     "fix": one.promise.fix if one.status == "broken" else None,
                     "seconds": round(one.seconds, 3),
@@ -69,16 +69,16 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """A line per promise; below a broken one its numbers and what mends it."""
+        """A line per promise; below a broken one, the numbers and the fix."""
         seconds = sum(one.seconds for one in self.outcomes)
         kept = sum(one.status == "kept" for one in self.outcomes)
-        told = [line for one in self.outcomes for line in _told(one)]
-        size = {True: ", at its tiny size", False: ", at the options given or its defaults"}
-        shown = size[self.is_tiny] if self.options is not None else ""
+        shown = [line for one in self.outcomes for line in _shown(one)]
+        size = {True: ", at its tiny size", False: ", at the given or default options"}
+        options = size[self.is_tiny] if self.options is not None else ""
         return [
-            f"{self.backbone} ({self.source}){shown}",
+            f"{self.backbone} ({self.source}){options}",
             "",
-            *told,
+            *shown,
             "",
             f"{kept} of {len(self.outcomes)} promises kept, {seconds:.1f} s",
         ]
@@ -87,12 +87,12 @@ class Report:
         return next(one.promise.fix for one in self.outcomes if one.status == "broken")
 
 
-def _told(outcome: Outcome) -> list[str]:
-    promise, verdict = outcome.promise, outcome.verdict
+def _shown(outcome: PromiseOutcome) -> list[str]:
+    promise, finding = outcome.promise, outcome.finding
     line = f"{WORDS[outcome.status]:<8} {promise.name:<12} {promise.sentence}"
     if outcome.status == "kept":
-        return [f"{line} ({verdict.measured})"]
-    findings = [f"{'':21} {one}" for one in verdict.broken]
+        return [f"{line} ({finding.measured})"]
+    findings = [f"{'':21} {one}" for one in finding.broken]
     if outcome.because is not None:
-        return [f"{line}: not to be told before '{outcome.because}' is kept", *findings]
+        return [f"{line}: cannot be judged until '{outcome.because}' is kept", *findings]
     return [line, *findings, f"{'':21} fix: {promise.fix}"]

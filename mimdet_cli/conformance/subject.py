@@ -1,4 +1,4 @@
-"""The backbone under check: its options, its instances, and batches that suit it.
+"""The backbone under check: its options, its instances, and passes over suitable batches.
 
 images (B, 3, H, W), padded with zeros by the backbone's own rule; sizes (B, 2)
 """
@@ -22,7 +22,8 @@ from mimdet_cli.words import first_of
 
 ORDINARY = ((96, 128), (64, 96))
 FLOAT32 = 1e-4
-"""How far apart maps may be that are equal but for the order of sums, of their largest value."""
+"""Allowed difference of maps that differ by the order of sums only, as a share of the largest."""
+NUDGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,21 @@ class Subject:
 
     @cached_property
     def tiny(self) -> Mapping[str, Any] | None:
-        """What the class itself says of a size for a CPU."""
+        """The options that the class itself gives for a CPU."""
         try:
             whole = self.kind.Options.model_validate_json(json.dumps(dict(self.given)))
-        except ValidationError:  # some option has no default: `tiny` may bring it
+        except ValidationError:  # an option has no default; `tiny` may give it
             return self.kind.tiny(dict(self.given))
         return self.kind.tiny(whole.model_dump(mode="json"))
 
     @cached_property
     def options(self) -> BackboneOptions:
-        """The options in use: those of `tiny`, and above them those given."""
+        """The options in use: those of `tiny`, overridden by those given."""
         values = {**(self.tiny or {}), **self.given}
         return check_options(self.kind.Options, values, self.origins)
 
     def build(self, seed: int = 0) -> Backbone:
-        """A new instance in training mode, its weights drawn from `seed`."""
+        """A new instance in training mode, its weights random from `seed`."""
         torch.manual_seed(seed)
         return self.kind(self.options)
 
@@ -76,10 +77,33 @@ def maps_of(backbone: Backbone, images: Tensor, sizes: Tensor, seed: int = 0) ->
 def evaluated(
     backbone: Backbone, images: Tensor, sizes: Tensor, seed: int = 0
 ) -> dict[str, Tensor]:
-    """The same as `mimdet eval` has them: evaluation mode, no gradients."""
+    """The maps as in `mimdet eval`: evaluation mode, no gradients."""
     backbone.eval()
     with torch.inference_mode():
         return maps_of(backbone, images, sizes, seed)
+
+
+def nudge(backbone: Backbone) -> None:
+    """Perturb every trainable parameter, always alike."""
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=NUDGE)
+
+
+def backward(backbone: Backbone, images: Tensor, sizes: Tensor, seed: int = 0) -> None:
+    """Gradients of a random weighting of all maps, which no normalisation can make constant."""
+    maps = maps_of(backbone, images, sizes, seed)
+    generator = torch.Generator().manual_seed(seed)
+    torch.autograd.backward(
+        [x for x in maps.values() if x.requires_grad],
+        [
+            torch.randn(x.shape, generator=generator).to(x.dtype)
+            for x in maps.values()
+            if x.requires_grad
+        ],
+    )
 
 
 def apart(found: Tensor, expected: Tensor) -> float:
@@ -94,5 +118,5 @@ def several(names: Sequence[str], shown: int = 4) -> str:
 
 
 def pixels(shape: Sequence[int]) -> str:
-    """Height and width in words."""
+    """Height x width, as text."""
     return f"{shape[0]} x {shape[1]}"

@@ -1,4 +1,4 @@
-"""What a backbone shares with everything else in the process, read, compared and put back."""
+"""The global state of the process: read, compared and restored."""
 
 import logging
 import os
@@ -18,8 +18,8 @@ LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One global value; `put` is None where leaving `preserved` brings it back by other means."""
+class GlobalSetting:
+    """One global value; `put` is None where `preserved` restores it by other means."""
 
     name: str
     read: Callable[[], Any]
@@ -27,7 +27,7 @@ class Setting:
 
 
 def read_numpy() -> tuple[str, bytes, int]:
-    """The state of numpy's global generator, comparable with `==`."""
+    """The state of numpy's global generator, in a form that `==` compares."""
     kind, keys, position, *_ = np.random.get_state(legacy=True)
     return str(kind), np.asarray(keys).tobytes(), int(str(position))
 
@@ -39,14 +39,14 @@ def read_logging() -> tuple[int, tuple[logging.Handler, ...]]:
 
 
 def put_logging(state: tuple[int, tuple[logging.Handler, ...]]) -> None:
-    """Give the root logger its level and handlers back."""
+    """Restore the root logger."""
     root = logging.getLogger()
     root.setLevel(state[0])
     root.handlers[:] = state[1]
 
 
 def put_environment(values: dict[str, str]) -> None:
-    """Give the environment its variables back."""
+    """Restore the environment."""
     os.environ.clear()
     os.environ.update(values)
 
@@ -57,7 +57,7 @@ def put_device(device: torch.device) -> None:
 
 
 def read_determinism() -> tuple[bool, bool]:
-    """Whether deterministic algorithms are asked for, and whether only with a warning."""
+    """Whether deterministic algorithms are required, and whether only by a warning."""
     return (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -65,7 +65,7 @@ def read_determinism() -> tuple[bool, bool]:
 
 
 def put_determinism(state: tuple[bool, bool]) -> None:
-    """The opposite of `read_determinism`."""
+    """Restore what `read_determinism` read."""
     torch.use_deterministic_algorithms(state[0], warn_only=state[1])
 
 
@@ -76,37 +76,37 @@ def read_cudnn() -> tuple[bool, bool, bool]:
 
 
 def put_cudnn(state: tuple[bool, bool, bool]) -> None:
-    """The opposite of `read_cudnn`."""
+    """Restore what `read_cudnn` read."""
     flags = torch.backends.cudnn
     flags.enabled, flags.benchmark, flags.deterministic = state
 
 
 def put_path(folders: list[str]) -> None:
-    """Give the search path its folders back."""
+    """Restore the module search path."""
     sys.path[:] = folders
 
 
 SETTINGS = (
-    Setting("Python's random state", random.getstate, random.setstate),
-    Setting("numpy's random state", read_numpy),
-    Setting("torch's seed", torch.initial_seed),
-    Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    Setting("default device", torch.get_default_device, put_device),
-    Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
-    Setting("deterministic algorithms", read_determinism, put_determinism),
-    Setting("cuDNN's switches", read_cudnn, put_cudnn),
-    Setting(
+    GlobalSetting("Python's random state", random.getstate, random.setstate),
+    GlobalSetting("numpy's random state", read_numpy),
+    GlobalSetting("torch's seed", torch.initial_seed),
+    GlobalSetting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    GlobalSetting("default device", torch.get_default_device, put_device),
+    GlobalSetting("number of threads", torch.get_num_threads, torch.set_num_threads),
+    GlobalSetting("deterministic algorithms", read_determinism, put_determinism),
+    GlobalSetting("cuDNN's switches", read_cudnn, put_cudnn),
+    GlobalSetting(
         "float32 matmul precision",
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
-    Setting("gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
-    Setting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    Setting("warning filters", lambda: tuple(warnings.filters)),
-    Setting("root logger", read_logging, put_logging),
-    Setting("working directory", os.getcwd, os.chdir),
-    Setting("environment variables", lambda: dict(os.environ), put_environment),
-    Setting("sys.path", lambda: list(sys.path), put_path),
+    GlobalSetting("gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    GlobalSetting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    GlobalSetting("warning filters", lambda: tuple(warnings.filters)),
+    GlobalSetting("root logger", read_logging, put_logging),
+    GlobalSetting("working directory", os.getcwd, os.chdir),
+    GlobalSetting("environment variables", lambda: dict(os.environ), put_environment),
+    GlobalSetting("sys.path", lambda: list(sys.path), put_path),
 )
 
 
@@ -116,7 +116,7 @@ def read_all() -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs, in words: old and new value where they are short."""
+    """What differs: old and new value where they are short."""
     return [
         f"{name} {_difference(before[name], after[name])}"
         for name in before
@@ -126,7 +126,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def preserved() -> Iterator[None]:
-    """Whatever is changed inside is as before outside, torch's and numpy's random state too."""
+    """Restore every setting on leaving, torch's and numpy's random state included."""
     before = read_all()
     state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=True)
     with warnings.catch_warnings():
@@ -142,7 +142,7 @@ def preserved() -> Iterator[None]:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is printed or logged inside."""
+    """Discard what is printed or logged inside."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

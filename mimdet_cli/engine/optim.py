@@ -5,7 +5,6 @@ penalty of torch and detectron2: decay x parameter is added to the gradient and 
 momentum, which makes the same number about 1 / (1 - momentum) times as strong.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,9 @@ from backbones.contract import Backbone, ParameterRule
 from mimdet_cli.recipe.schema import Optimizer
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+OF_THE_TASK: Final = ParameterRule("{rest}")
+"""How the head learns, and what no rule of the backbone names."""
+
 Groups = list[dict[str, Any]]
 
 
@@ -65,7 +67,7 @@ def rates(detector: nn.Module, optimizer: Optimizer) -> list[Rate]:
         if not parameter.requires_grad:
             continue
         inner = name.removeprefix("backbone.")
-        rule = _rule(backbone, inner) if inner != name else ParameterRule("")
+        rule = _rule(backbone, inner) if inner != name else OF_THE_TASK
         depth = backbone.depth_of(inner) if inner != name else backbone.depth
         decayed = rule.decay
         if decayed is None:
@@ -104,8 +106,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def _rule(backbone: Backbone, name: str) -> ParameterRule:
-    matching = (rule for rule in backbone.parameter_rules if re.fullmatch(rule.pattern, name))
-    return next(matching, ParameterRule(""))
+    return next((rule for rule in backbone.parameter_rules if rule.matches(name)), OF_THE_TASK)
 
 
 def _decayed(policy: str, name: str, parameter: nn.Parameter, in_norm: bool) -> bool:

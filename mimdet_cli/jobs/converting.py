@@ -1,7 +1,6 @@
 """Turn a released detector into a run that `eval`, `predict` and fine-tuning accept."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,11 @@ from mimdet_cli.weights.load import LoadReport, load_weights
 from mimdet_cli.weights.read import read_tensors
 from mimdet_cli.weights.write import whole_detector_maps
 
-PREDICTOR = r"roi_heads\.box_predictor\.(0\.)?scores\.weight"
+CLASS_SCORES = (
+    "roi_heads.box_predictor.scores.weight",
+    "roi_heads.box_predictor.0.scores.weight",
+)
+"""The predictor's weight, of one stage or of a cascade's first."""
 CPU = torch.device("cpu")
 
 
@@ -171,7 +174,7 @@ def _classes_of(tensors: Mapping[str, Tensor], key_map: KeyMap, file: Path) -> i
     """The number of classes: the rows of the class scores without the background's."""
     head = rename(tensors, KeyMap(HEADS[key_map.head or ""])).kept
     for key, tensor in head.items():
-        if re.fullmatch(PREDICTOR, key) and tensor.ndim == 2 and len(tensor) >= 2:
+        if key in CLASS_SCORES and tensor.ndim == 2 and len(tensor) >= 2:
             return len(tensor) - 1
     raise WeightsError(
         f"the file has no class scores in {key_map.head}'s layout.",

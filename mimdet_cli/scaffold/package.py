@@ -22,7 +22,7 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What was written, and the name that recipes use for the backbone in it."""
+    """What was written, and the name of the backbone in recipes."""
 
     name: str
     folder: Path
@@ -36,9 +36,9 @@ def write_package(wanted: str, out: Path | None) -> Package:
     folder = out or Path(words["distribution"])
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RecipeError(
-            "the package's folder exists and is not empty.",
+            "the folder of the package exists and is not empty.",
             where=str(folder),
-            fix="give another one with --out.",
+            fix="give another folder with --out.",
         )
     files = []
     for path, template in FILES.items():
@@ -56,13 +56,12 @@ def write_package(wanted: str, out: Path | None) -> Package:
 
 
 def _words_for(wanted: str) -> dict[str, str]:
-    """What stands for each `{{word}}` of the templates."""
+    """The value of each `{{word}}` in the templates."""
     if not NAME.fullmatch(wanted):
         raise RecipeError(
             f"'{wanted}' cannot be the name of a backbone.",
             where="NAME",
-            fix="use small letters, digits, and single - or _ between them, a letter first: "
-            "my_net.",
+            fix="use lower-case letters and digits with single - or _ between them, as in my_net.",
         )
     name = wanted.replace("-", "_").removeprefix("mimdet_")
     return {
@@ -75,16 +74,16 @@ def _words_for(wanted: str) -> dict[str, str]:
 
 
 def _refuse_taken(words: dict[str, str]) -> None:
-    """Raise where the name would be claimed twice, or hide a module or an import."""
+    """Refuse a name that is taken, or that hides a module or an import."""
     name, module = words["name"], words["module"]
     owners = [claim.provider for claim in plugins.claims() if claim.name == name]
     imported = re.findall(rf"\b{words['Class']}\b", _template("backbone.py.tmpl"))
     if owners:
         what = f"the backbone name '{name}' is taken by {' and '.join(owners)}."
     elif find_spec(module) is not None:
-        what = f"there is a module called '{module}' already."
+        what = f"a module called '{module}' already exists."
     elif imported:
-        what = f"the class would be called '{words['Class']}', as something that it imports."
+        what = f"the class would be called '{words['Class']}', which its module imports."
     else:
         return
     raise RecipeError(what, where="NAME", fix="choose another name.")

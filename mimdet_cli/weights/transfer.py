@@ -4,7 +4,6 @@ Nothing is skipped in silence: a tensor that is not copied belongs to other clas
 head that only one of the two has, and is reported with the reason. Other differences are errors.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.key_maps.rename import KeyMap
-from heads.key_maps import CLASS_LAYERS
+from heads.key_maps import follows_classes
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.load import LoadReport
 from mimdet_cli.words import first_of
@@ -34,7 +33,7 @@ class AllowedDifference:
         """Why the tensor `key` is not copied; None if it must be."""
         if self.masks and key.startswith(MASK_HEAD):
             return "only one of the two predicts masks"
-        if self.classes and re.fullmatch(CLASS_LAYERS, key):
+        if self.classes and follows_classes(key):
             return "the classes differ"
         return None
 

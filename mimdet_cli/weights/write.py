@@ -7,8 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backbones.key_maps.invert import published_names
-from backbones.key_maps.rename import KeyMap, Rule
+from backbones.key_maps.rename import KeyMap, published_names
 from heads.key_maps import HEADS
 from mimdet_cli.errors import ResourceError, WeightsError
 from mimdet_cli.files import replacing
@@ -35,8 +34,8 @@ def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[st
         )
     (key_map,) = found.values()
     own = list(keys)
-    rules = {**key_map.rules, **HEADS["detectron2"]}
-    names = {key: _detectron2_name(key, rules, SECOND_RPN_CONV in own) for key in own}
+    joined = KeyMap({**key_map.rules, **HEADS["detectron2"]})
+    names = {key: _detectron2_name(key, joined, SECOND_RPN_CONV in own) for key in own}
     nameless = [key for key, name in names.items() if name is None]
     if nameless:
         raise WeightsError(
@@ -47,9 +46,9 @@ def detectron2_names(keys: Iterable[str], maps: Mapping[str, KeyMap]) -> dict[st
     return {key: name for key, name in names.items() if name is not None}
 
 
-def _detectron2_name(key: str, rules: Mapping[str, Rule], several_rpn_convs: bool) -> str | None:
+def _detectron2_name(key: str, key_map: KeyMap, several_rpn_convs: bool) -> str | None:
     """The name by the first rule that yields `key`: specific rules precede general ones."""
-    names = published_names(key, rules)
+    names = published_names(key, key_map)
     if not several_rpn_convs:  # detectron2 numbers the RPN's convolutions only if there are more
         names = [name for name in names if ".rpn_head.conv.conv0." not in name]
     return names[0] if names else None

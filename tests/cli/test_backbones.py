@@ -115,7 +115,7 @@ def test_name_that_cannot_be_one_is_refused(mimdet, tmp_path, name, what):
     assert outcome.err == (
         f"error: {what}\n"
         "  at:  NAME\n"
-        "  fix: use small letters, digits, and single - or _ between them, a letter first: "
+        "  fix: use lower-case letters and digits with single - or _ between them, as in "
         "my_net.\n"
     )
     assert list(tmp_path.iterdir()) == []
@@ -126,9 +126,9 @@ def test_name_that_cannot_be_one_is_refused(mimdet, tmp_path, name, what):
     [
         ("vitdet", f"the backbone name 'vitdet' is taken by mimdet {mimdet_cli.__version__}."),
         ("vit-fpn", f"the backbone name 'vit_fpn' is taken by mimdet {mimdet_cli.__version__}."),
-        ("cli", "there is a module called 'mimdet_cli' already."),
-        ("backbone", "the class would be called 'Backbone', as something that it imports."),
-        ("tensor", "the class would be called 'Tensor', as something that it imports."),
+        ("cli", "a module called 'mimdet_cli' already exists."),
+        ("backbone", "the class would be called 'Backbone', which its module imports."),
+        ("tensor", "the class would be called 'Tensor', which its module imports."),
     ],
 )
 def test_name_that_is_taken_is_refused(mimdet, tmp_path, name, what):
@@ -145,9 +145,9 @@ def test_folder_that_is_not_empty_is_left_as_it_is(mimdet, tmp_path):
         outcome = mimdet("backbones", "new", "my-net", "--out", folder)
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err == (
-            "error: the package's folder exists and is not empty.\n"
+            "error: the folder of the package exists and is not empty.\n"
             f"  at:  {folder}\n"
-            "  fix: give another one with --out.\n"
+            "  fix: give another folder with --out.\n"
         )
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 

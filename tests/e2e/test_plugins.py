@@ -208,6 +208,20 @@ def test_plugin_that_fails_when_it_is_built_is_named_with_its_line(
     ]
 
 
+def test_rule_that_is_a_regular_expression_is_refused_with_the_template_to_write(
+    mimdet, sites, on_path, shapes, tmp_path
+):
+    on_path("late")
+    _, *sets = small(sites)
+    recipe = recipe_of(tmp_path, "late_regex")
+    outcome = mimdet("train", recipe, "--data", shapes, "--out", tmp_path / "run", *sets)
+    assert outcome.code == 5
+    what, where, _ = outcome.err.splitlines()[-3:]
+    assert what.startswith("error: the backbone 'late_regex' failed: TemplateError: '(patch_embed|")
+    assert what.endswith("write '{patch_embed|blocks}.{rest}'.")
+    assert where.startswith(f"  at:  {sites / 'late' / 'mimdet_late_regex.py'}, line ")
+
+
 def test_import_that_never_ends_is_ended(mimdet, on_path):
     on_path("slow")
     outcome = mimdet("backbones", "ls", "--load", "--timeout", 2)
@@ -282,8 +296,8 @@ def test_plugins_are_switched_off_by_the_option_and_by_the_variable(
         "my_net", "mimdet-my-net", "0.1.0", "mimdet_my_net:MyNet", "switched", "off"
     ]  # fmt: skip
     assert listed.err == (
-        "warning: MIMDET_PLUGINS names 'mimdet-others', which is not installed or brings no "
-        "backbone.\n"
+        "warning: MIMDET_PLUGINS names 'mimdet-others', which is not installed or has no "
+        "backbones.\n"
     )
 
 

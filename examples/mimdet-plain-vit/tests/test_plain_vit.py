@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from timm import create_model
 from timm.models.beit import gen_relative_position_index
 
-from mimdet_cli.plugin_api import Drop, KeyMap, Trim, promises
+from mimdet_cli.plugin_api import Drop, KeyMap, promises
 
 WINDOWS = {"model": "deit3_small_patch16_224", "window": 14}
 BEIT = {"model": "beit_base_patch16_224", "window": 14}
@@ -37,12 +37,11 @@ def small(**options: object) -> PlainViT:
 
 def place(key: str, key_map: KeyMap) -> str | Drop | None:
     """Our name of a file's key, or why it is dropped; None if no rule names it."""
-    for pattern, rule in key_map.rules.items():
-        if found := re.fullmatch(pattern, key):
-            if isinstance(rule, Trim):
-                return found.expand(rule.into)
-            return found.expand(rule) if isinstance(rule, str) else rule
-    return None
+    found = key_map.place(key)
+    if found is None:
+        return None
+    parsed, holes = found
+    return parsed.rule if isinstance(parsed.rule, Drop) else parsed.ours.fill(holes)
 
 
 def test_many_plain_vits_of_timm_are_taken():

@@ -108,15 +108,16 @@ class ResNetFPN(Backbone):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """The body comes pre-trained; the pyramid is new to the task."""
-        return (ParameterRule(r"body\..*", rate="pretrained"),)
+        return (ParameterRule("body.{rest}", rate="pretrained"),)
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
         """torchvision's classifiers; timm's `resnet50.tv_in1k` and its like have the same names."""
-        rules: dict[str, Rule] = {r"fc\..*": Drop("images are not classified")}
+        rules: dict[str, Rule] = {"fc.{rest}": Drop("images are not classified")}
         if self.options.norm == "frozen_bn":
-            rules[r".*\.num_batches_tracked"] = Drop("frozen norms count no batches")
-        rules[r"((?:conv1|bn1|layer[1-4])\..*)"] = r"body.\1"
+            rules["{path}.num_batches_tracked"] = Drop("frozen norms count no batches")
+        rules["{conv1|bn1}.{rest}"] = "body.{conv1|bn1}.{rest}"
+        rules["layer{i}.{rest}"] = "body.layer{i}.{rest}"
         return dict.fromkeys(("torchvision", "timm"), KeyMap(rules))
 
     @property

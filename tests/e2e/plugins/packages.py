@@ -3,7 +3,7 @@
 All wheels are built in one call of pip, and installed into folders of the import path: `good` has
 the package of `mimdet backbones new`, `bad` one broken package of each kind, `rivals` two that
 claim one name and one that claims a name of ours, `late` one that fails when it is
-built, `slow` one whose import never ends.
+built and one with a regular expression for a rule, `slow` one whose import never ends.
 """
 
 import subprocess
@@ -45,6 +45,7 @@ class Theirs(Backbone):
         return cls(options)
 """
 LATE = "raise ValueError('no weights at hand')"
+TEMPLATE, REGEX = '"{patch_embed|blocks}.{rest}"', r'r"(patch_embed|blocks)\..*"'
 BAD = {
     "crashes": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
     "exits": "import sys\nsys.exit(0)\n",
@@ -113,7 +114,10 @@ def install_packages(root: Path) -> None:
             "two": ("twin_two", "twin", TRACE + own),
             "usurper": ("usurper", "vitdet", TRACE + own),
         },
-        "late": {"late": ("mimdet-late", "late", own.replace("super().__init__(options)", LATE))},
+        "late": {
+            "late": ("mimdet-late", "late", own.replace("super().__init__(options)", LATE)),
+            "late_regex": ("mimdet-late-regex", "late_regex", own.replace(TEMPLATE, REGEX)),
+        },
         "slow": {"slow": ("mimdet-slow", "slow", TRACE + "import time\ntime.sleep(3600)\n")},
     }
     projects = {"good": [source / "my_net"]} | {
@@ -127,11 +131,11 @@ def install_packages(root: Path) -> None:
     wheels = root / "wheels"
     pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", wheels, *everything)
     found = sorted(wheels.glob("*.whl"))
-    assert len(found) == len(everything) == 15
+    assert len(found) == len(everything) == 16
     of_group = {
         "good": "mimdet_my_net-*",
         "rivals": "[tu]*",
-        "late": "mimdet_late-*",
+        "late": "mimdet_late*",
         "slow": "mimdet_slow-*",
     }
     chosen = {group: set(wheels.glob(pattern)) for group, pattern in of_group.items()}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from backbones.key_maps.detectron2_detectors import release_to_mimdet
 from backbones.key_maps.mae import MAE_DECODER_LAYERS, mae_to_mimdet
-from backbones.key_maps.mimdet_release import release_to_mimdet
 from backbones.key_maps.rename import Drop, KeyMap, rename
 from backbones.mimdet import MIMDet, MIMDetOptions
 
@@ -33,7 +33,7 @@ def mae_keys(depth: int) -> list[str]:
 
 
 def test_first_matching_rule_wins_and_the_rest_is_unknown():
-    rules = {r"a\.(.*)": r"b.\1", r"a\.x": "never", r"c\..*": Drop("not needed")}
+    rules = {"a.{rest}": "b.{rest}", "a.x": "never", "c.{rest}": Drop("not needed")}
     found = rename(dict.fromkeys(["a.x", "c.y", "aa.x", "a"], TENSOR), KeyMap(rules))
     assert list(found.kept) == ["b.x"]
     assert found.sources == {"b.x": ("a.x",)}
@@ -42,7 +42,7 @@ def test_first_matching_rule_wins_and_the_rest_is_unknown():
 
 
 def test_two_keys_may_not_become_one():
-    found = rename({"a": TENSOR, "b": TENSOR}, KeyMap({r"[ab]": "same"}))
+    found = rename({"a": TENSOR, "b": TENSOR}, KeyMap({"{a|b}": "same"}))
     assert found.broken == {"same": "'b' and 'a' both become it"}
 
 

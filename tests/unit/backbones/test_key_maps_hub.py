@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from backbones.key_maps.hub_mae import HUB_TO_MAE
+from backbones.key_maps.mae import HUB_TO_MAE
 from backbones.key_maps.rename import rename
 from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions

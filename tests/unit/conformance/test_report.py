@@ -25,11 +25,11 @@ def test_what_may_follow_from_another_broken_promise_is_unclear_and_not_broken()
     report = check_backbone(DrawsInEvaluation)
     outcome = named(report, "batch")
     assert (outcome.status, outcome.because) == ("unclear", "determinism")
-    assert outcome.verdict.broken
+    assert outcome.finding.broken
     assert report.broken == ["determinism"]
     lines = "\n".join(report.lines())
     assert re.search(
-        r"^unclear  batch .* not to be told before 'determinism' is kept$", lines, re.M
+        r"^unclear  batch .* cannot be judged until 'determinism' is kept$", lines, re.M
     )
 
 
@@ -53,7 +53,7 @@ def test_json_holds_every_promise_with_its_findings():
     assert by_name["levels"]["fix"]
     assert by_name["inputs"] | {"seconds": 0} == {
         "name": "inputs",
-        "sentence": "a pass leaves images and sizes as they were",
+        "sentence": "a forward pass does not modify images or sizes",
         "status": "kept",
         "measured": "images and sizes",
         "broken": [],
@@ -86,7 +86,7 @@ def test_a_backbone_that_cannot_be_loaded_breaks_the_promise_to_build(monkeypatc
     monkeypatch.setattr(plugins, "load", broken)
     report = check("vitdet")
     assert report.broken == ["builds"]
-    assert "ImportError: no swin" in named(report, "builds").verdict.broken[0]
+    assert "ImportError: no swin" in named(report, "builds").finding.broken[0]
     assert report.error().exit_code == 5
     assert "backbones.vitdet:ViTDet of mimdet" in report.error().where
 
@@ -102,7 +102,7 @@ def test_what_an_import_changes_for_everybody_breaks_the_promise_of_globals(monk
     monkeypatch.setattr(plugins, "options_claim", lambda claim: None)
     report = check("vitdet")
     assert report.broken == ["globals"]
-    assert named(report, "globals").verdict.broken == (
+    assert named(report, "globals").finding.broken == (
         "importing it: default dtype torch.float32 became torch.float64",
     )
     assert torch.get_default_dtype() == torch.float32
@@ -114,7 +114,7 @@ def test_a_single_promise_raises_an_assertion_error_with_its_numbers():
     with pytest.raises(AssertionError) as caught:
         by_name["levels"].check(DeclaresOtherStrides)
     first, finding, fix = str(caught.value).splitlines()
-    assert first.startswith("DeclaresOtherStrides breaks the promise 'levels': maps p2 to p5")
+    assert first.startswith("DeclaresOtherStrides breaks the promise 'levels': p2 to p5 have")
     assert finding.startswith("levels have the strides {'p2': 8")
     assert fix.startswith("fix: ")
 

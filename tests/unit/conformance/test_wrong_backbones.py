@@ -20,7 +20,7 @@ def test_a_right_backbone_keeps_every_promise_and_says_what_was_measured(kind):
     report = check_backbone(kind)
     assert report.broken == [], "\n".join(report.lines())
     assert report.kept
-    assert all(outcome.verdict.measured for outcome in report.outcomes)
+    assert all(outcome.finding.measured for outcome in report.outcomes)
 
 
 def test_every_promise_has_a_backbone_that_breaks_it():
@@ -36,7 +36,7 @@ def test_a_wrong_backbone_breaks_its_promise_alone_and_the_numbers_are_told(wron
     INSTANCES.clear()
     assert report.broken == [wrong.promise], "\n".join(report.lines())
     found = next(one for one in report.outcomes if one.promise.name == wrong.promise)
-    told = "\n".join(found.verdict.broken)
+    told = "\n".join(found.finding.broken)
     assert [words for words in wrong.words if words not in told] == [], told
     assert found.promise.fix in "\n".join(report.lines())
     assert report.error().exit_code == 5

@@ -55,11 +55,11 @@ class Right(Backbone):
 
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"(stem|blocks)\..*", rate="pretrained"),)
+        return (ParameterRule("{stem|blocks}.{rest}", rate="pretrained"),)
 
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
-        return {"older": KeyMap({r"layer(\d)\.(.*)": r"blocks.\1.\2"})}
+        return {"older": KeyMap({"layer{i}.{rest}": "blocks.{i}.{rest}"})}
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         return self.named(self.fpn(self.stages(self.stem(images))))
@@ -185,19 +185,25 @@ class HasNoDepthForThePyramid(Right):
 class MistypesARule(Right):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"block\..*", rate="pretrained"),)
+        return (ParameterRule("block.{rest}", rate="pretrained"),)
 
 
 class InventsARate(Right):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
-        return (ParameterRule(r"blocks\..*", rate="pre-trained"),)
+        return (ParameterRule("blocks.{rest}", rate="pre-trained"),)
 
 
-class RefersToNoGroup(Right):
+class FillsNoHole(Right):
     @property
     def key_maps(self) -> Mapping[str, KeyMap]:
-        return {"older": KeyMap({r"layer(\d)\..*": r"blocks.\1.\2"})}
+        return {"older": KeyMap({"layer{i}.{leaf}": "blocks.{i}.{rest}"})}
+
+
+class MapsByARegularExpression(Right):
+    @property
+    def key_maps(self) -> Mapping[str, KeyMap]:
+        return {"older": KeyMap({r"layer(\d)\.(.*)": r"blocks.\1.\2"})}
 
 
 class LosesPrecision(Right):
@@ -354,27 +360,32 @@ WRONG = (
     Wrong(NeedsTwoCells, "levels", ("one pixel, padded to 32 x 32", "wrong_backbones.py:")),
     Wrong(DeclaresOtherStrides, "levels", ("'p2': 8", "'p2': 4")),
     Wrong(NormalisesOverTheBatch, "batch", ("image 1 of 3: p2 differs", "allowed 0.0001")),
-    Wrong(DrawsInEvaluation, "determinism", ("in evaluation, a second pass gives another p2",)),
+    Wrong(DrawsInEvaluation, "determinism", ("in evaluation, a second pass changes p2",)),
     Wrong(WeightsOfTheMoment, "determinism", ("two instances from one seed", "'stem.weight'")),
     Wrong(ChangesItsInput, "inputs", ("in evaluation, 73728 of 73728 values of `images`",)),
-    Wrong(HasAnIdleLayer, "gradients", ("2 of 36", "none at all: 'spare.weight', 'spare.bias'")),
-    Wrong(DetachesItsStem, "gradients", ("none at all: 'stem.weight', 'stem.bias'",)),
-    Wrong(KeepsATensorAside, "state", ("after loading, p2 is", "allowed 0")),
+    Wrong(HasAnIdleLayer, "gradients", ("2 of 36", "no gradient: 'spare.weight', 'spare.bias'")),
+    Wrong(DetachesItsStem, "gradients", ("no gradient: 'stem.weight', 'stem.bias'",)),
+    Wrong(KeepsATensorAside, "state", ("after loading, p2 differs by", "allowed 0")),
     Wrong(NamesATensorTwice, "state", ("share memory", "first.weight")),
-    Wrong(ChangesItsOptions, "options", ("'width' is 16, written and read it is 32", "34 param")),
-    Wrong(CountsFromTheEnd, "depth", ("'blocks.0.weight' has depth 4, 'blocks.1.weight'",)),
-    Wrong(HasNoDepthForThePyramid, "depth", ("is None, promised a whole number from 0 to 5",)),
-    Wrong(MistypesARule, "rules", (r"'block\..*' matches 0 of 34 parameters",)),
+    Wrong(ChangesItsOptions, "options", ("'width' is 16, but read back as 32", "34 param")),
+    Wrong(CountsFromTheEnd, "depth", ("'blocks.0.weight' has depth 4, but 'blocks.1.weight'",)),
+    Wrong(HasNoDepthForThePyramid, "depth", ("is None, promised an integer from 0 to 5",)),
+    Wrong(MistypesARule, "rules", ("'block.{rest}' matches 0 of 34 parameters",)),
     Wrong(InventsARate, "rules", ("has the rate 'pre-trained', promised one of",)),
-    Wrong(RefersToNoGroup, "key_maps", ("invalid group reference 2",)),
-    Wrong(LosesPrecision, "bf16", ("from float32 in the L2 norm, allowed 0.05",)),
+    Wrong(FillsNoHole, "key_maps", ("has the hole '{rest}', which 'layer{i}.{leaf}' does not",)),
+    Wrong(MapsByARegularExpression, "key_maps", ("write 'layer{i}.{rest}'",)),
+    Wrong(LosesPrecision, "bf16", ("in the L2 norm, allowed 0.05",)),
     Wrong(MakesFloat32Itself, "bf16", ("scatter", "wrong_backbones.py:")),
-    Wrong(IsOtherwiseUnderTheCompiler, "compile", ("apart once traced, allowed 0.0001",)),
+    Wrong(
+        IsOtherwiseUnderTheCompiler,
+        "compile",
+        ("once traced, allowed 0.0001",),
+    ),
     Wrong(DecidesByAValue, "export", ("wrong_backbones.py:", "in stages")),
-    Wrong(CountsUndeclared, "sampling", ("is (1, 2), but none are declared",)),
-    Wrong(CountsOtherwise, "sampling", ("in training 6 of 120 tokens are seen, promised 0.5",)),
-    Wrong(NamesNoOption, "sampling", ("eval_option is 'keep', which is no option",)),
-    Wrong(DrawsUndeclared, "sampling", ("two seeds give other maps, but stochastic is False",)),
+    Wrong(CountsUndeclared, "sampling", ("is (1, 2), but `Options.token_sampling` is None",)),
+    Wrong(CountsOtherwise, "sampling", ("in training 6 of 120 tokens are seen, declared 0.5",)),
+    Wrong(NamesNoOption, "sampling", ("eval_option is 'keep', which is not an option",)),
+    Wrong(DrawsUndeclared, "sampling", ("different maps, but `stochastic` is False",)),
     Wrong(SetsThreads, "globals", ("constructing it: number of threads",)),
     Wrong(SeedsTorch, "globals", ("constructing it: torch's seed 8191 became 0",)),
     Wrong(DrawsFromNumpy, "globals", ("a pass in training: numpy's random state changed",)),

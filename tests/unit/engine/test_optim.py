@@ -20,9 +20,9 @@ class Tower(Backbone):
     padding = Padding()
     levels = tuple(Level(f"p{i}", 4, 2**i) for i in (2, 3, 4, 5))
     parameter_rules = (
-        ParameterRule(r"floors\.\d+\.table", rate="pretrained", decay=False),
-        ParameterRule(r"floors\..*", rate="pretrained"),
-        ParameterRule(r"patches\..*", rate="plain", decay=True),
+        ParameterRule("floors.{i}.table", rate="pretrained", decay=False),
+        ParameterRule("floors.{rest}", rate="pretrained"),
+        ParameterRule("patches.{rest}", rate="plain", decay=True),
     )
 
     def __init__(self, floors: int = 3) -> None:

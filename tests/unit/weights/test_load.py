@@ -136,18 +136,18 @@ def with_map(key_map, tmp_path, model=None, allow_missing=0.0):
     )
 
 
-@pytest.mark.parametrize("fresh", [(), (r"fpn\..*",), (r".*",)])
+@pytest.mark.parametrize("fresh", [(), ("fpn.{rest}",), ("{rest}",)])
 @pytest.mark.parametrize("allow_missing", [0.0, 0.5, 1.0])
 def test_map_that_loads_nothing_never_meets_the_promise(tmp_path, fresh, allow_missing):
     """Neither by calling all of ours fresh, nor by leave of the recipe."""
-    nothing = KeyMap({r".*": Drop("no reason")}, fresh=fresh)
+    nothing = KeyMap({"{rest}": Drop("no reason")}, fresh=fresh)
     model = detector()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
         with_map(nothing, tmp_path, model, allow_missing)
     assert caught.value.exit_code == 4
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    if fresh == (r".*",):
+    if fresh == ("{rest}",):
         assert caught.value.what == "the backbone declares no parameter that 'x' files could fill."
     else:
         assert caught.value.what.startswith(
@@ -169,7 +169,7 @@ def test_the_promise_is_the_backbones_not_the_maps(tmp_path):
     fresh = sum(own[f"decoder.stem_proj.{leaf}"].numel() for leaf in ("weight", "bias"))
     assert load(model, mae_tensors(), tmp_path).promised_parameters == declared - fresh
     whole = model.backbone.key_maps["mae"]
-    forgetful = {r"decoder_.*": Drop("forgotten"), **whole.rules}
+    forgetful = {"decoder_{rest}": Drop("forgotten"), **whole.rules}
     with pytest.raises(WeightsError, match=r"missing: decoder\.pos_embed"):
         with_map(KeyMap(forgetful, whole.fresh, whole.resize), tmp_path)
 
@@ -215,7 +215,7 @@ def test_encoder_alone_leaves_the_decoder_fresh_and_says_so(tmp_path, decoder):
 
 
 def test_half_a_tensor_is_named_with_what_is_missing(tmp_path):
-    halves = KeyMap({r"(.*)\.(?P<part>[qk])": Stack(r"\1", ("q", "k"))})
+    halves = KeyMap({"{path}.{part}": Stack("{path}", ("q", "k"))})
     tensors = {"encoder.norm.weight.q": torch.ones(16), "encoder.norm.bias.q": torch.ones(16)}
     tensors |= {"encoder.norm.bias.k": torch.ones(8)}
     save_file(tensors, tmp_path / "w.safetensors")

@@ -8,7 +8,7 @@ import torch
 from detectors import detector_on
 
 from backbones.vitdet import ViTDet, ViTDetOptions
-from heads.key_maps import CLASS_LAYERS
+from heads.key_maps import follows_classes
 from heads.options import HeadOptions
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.weights.transfer import transfer
@@ -40,7 +40,7 @@ def test_class_layers_are_those_whose_shapes_follow_the_number_of_classes(cascad
     three, four = (detector(classes, **options).state_dict() for classes in (3, 4))
     following = {key for key in three if three[key].shape != four[key].shape}
     assert len(following) >= 4
-    assert {key for key in three if re.fullmatch(CLASS_LAYERS, key)} == following
+    assert {key for key in three if follows_classes(key)} == following
 
 
 def test_equal_classes_take_everything_over():

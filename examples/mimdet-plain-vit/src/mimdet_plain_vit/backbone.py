@@ -115,10 +115,10 @@ class PlainViT(Backbone):
     @property
     def parameter_rules(self) -> tuple[ParameterRule, ...]:
         """All but the pyramid comes pre-trained; positions are not decayed."""
-        positions = r"tables\.\d+" if self.beit else r"pos_embed"
+        positions = "tables.{i}" if self.beit else "pos_embed"
         return (
             ParameterRule(positions, rate="pretrained", decay=False),
-            ParameterRule(r"(patch_embed|norm_pre|blocks|norm)\..*", rate="pretrained"),
+            ParameterRule("{patch_embed|norm_pre|blocks|norm}.{rest}", rate="pretrained"),
         )
 
     @property

@@ -19,22 +19,20 @@ def resize_patches(kernel: Tensor, shape: Size) -> Tensor:
 def timm_to_plain(prefix: int, *, has_norm: bool) -> KeyMap:
     """The map for files whose positions begin with `prefix` other tokens."""
     no_token = "a detector has no class or register token"
-    last_norm: Rule = r"\g<0>" if has_norm else Drop("this model has no norm after its blocks")
+    last_norm: Rule = "norm.{rest}" if has_norm else Drop("this model has no norm after its blocks")
     rules: dict[str, Rule] = {
-        r"(cls|reg|dist|mask)_token": Drop(no_token),
-        r"pos_embed": "pos_embed",
-        r"blocks\.(\d+)\.attn\.relative_position_bias_table": Trim(
-            r"tables.\1", CLASS_ENTRIES, no_token
-        ),
-        r"blocks\.\d+\.attn\.relative_position_index": Drop("offsets are computed"),
-        r"(patch_embed\.proj|norm_pre|blocks\.\d+)\..*": r"\g<0>",
-        r"norm\..*": last_norm,
-        r"(fc_norm|head|head_dist|attn_pool)\..*": Drop("images are not classified"),
-        r"decoder_.*": Drop("pixels are not predicted"),
+        "{cls|reg|dist|mask}_token": Drop(no_token),
+        "pos_embed": "pos_embed",
+        "blocks.{i}.attn.relative_position_bias_table": Trim("tables.{i}", CLASS_ENTRIES, no_token),
+        "blocks.{i}.attn.relative_position_index": Drop("offsets are computed"),
+        "{patch_embed.proj|norm_pre|blocks}.{rest}": "{patch_embed.proj|norm_pre|blocks}.{rest}",
+        "norm.{rest}": last_norm,
+        "{fc_norm|head|head_dist|attn_pool}.{rest}": Drop("images are not classified"),
+        "decoder_{rest}": Drop("pixels are not predicted"),
     }
     resize = {
-        r"pos_embed": resize_positions(prefix),
-        r"patch_embed\.proj\.weight": resize_patches,
-        r"tables\.\d+": resize_offsets,
+        "pos_embed": resize_positions(prefix),
+        "patch_embed.proj.weight": resize_patches,
+        "tables.{i}": resize_offsets,
     }
     return KeyMap(rules, resize=resize, unwrap="model")

@@ -6,8 +6,8 @@ import torch
 from detectors import SMALL_MIMDET
 from timm.models.convnext import ConvNeXt
 
-from backbones.key_maps.convnext_stem import convnext_to_stem
 from backbones.key_maps.rename import rename
+from backbones.key_maps.timm_classifiers import convnext_to_stem
 from backbones.mimdet import MIMDet, MIMDetOptions
 from backbones.mimdet.stem import ConvNeXtStem, ConvStem, conv_stage
 from mimdet_cli.weights.load import load_weights

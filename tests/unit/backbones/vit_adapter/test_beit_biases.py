@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from backbones.key_maps.beit import timm_beit
 from backbones.key_maps.rename import rename
+from backbones.key_maps.timm_classifiers import timm_beit
 from backbones.layers.relative_positions import resize_offset_table
 from backbones.vit_adapter import ViTAdapter, ViTAdapterOptions
 from backbones.vit_adapter.encoder import BiasedAttention

@@ -1,0 +1,108 @@
+"""Templates of parameter names: plain text with named holes, which take a name apart and make one.
+
+    blocks.{i}.norm1.{leaf}     a single letter is a number; `leaf` is `weight` or `bias`
+    {cls|dist}_token            one of these words; `{kind:cls|dist}` also gives the choice a name
+    stem.{rest}                 `rest` and `path` are any text, dots included
+    fpn_{kind}.norm             any other name is text without a dot
+
+A template describes a whole name, never a part of it. Two templates with the same holes translate
+names in both directions: match one, fill the other.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+_HOLE: Final = re.compile(r"\{([^{}]*)\}")
+_PLAIN: Final = re.compile(r"[^\\()\[\]{}*+?^$|]*")
+_NUMBER: Final = r"\d+"
+_KINDS: Final[Mapping[str, str]] = {"leaf": "weight|bias", "rest": ".+", "path": ".+"}
+_ONE_NAME: Final = r"[^.]+"
+_EXAMPLE: Final = "blocks.{i}.{norm1|norm2}.{leaf}"
+
+
+class TemplateError(ValueError):
+    """A rule that is no template, or whose two sides do not fit; the message says what to write."""
+
+
+class Template:
+    """Text with holes. `kinds` are what its holes stand for, by name, as regular expressions."""
+
+    __slots__ = ("_pattern", "holes", "kinds", "literals", "text")
+
+    def __init__(self, text: str, given: Mapping[str, str]) -> None:
+        """Parse `text`; holes in `given` are of the kinds that it says."""
+        pieces = _HOLE.split(text)
+        self.text = text
+        self.literals = pieces[::2]
+        if not all(_PLAIN.fullmatch(literal) for literal in self.literals):
+            raise TemplateError(_not_a_template(text))
+        parsed = [_parsed(hole, text) for hole in pieces[1::2]]
+        self.holes = tuple(name for name, _ in parsed)
+        if len(set(self.holes)) < len(self.holes):
+            raise TemplateError(f"'{text}' has two holes of one name; give each its own.")
+        self.kinds = {name: given.get(name, kind) for name, kind in parsed}
+        groups = [f"({kind})" for kind in self.kinds.values()]
+        self._pattern = re.compile(
+            "".join(
+                re.escape(literal) + group
+                for literal, group in zip(self.literals, [*groups, ""], strict=True)
+            )
+        )
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """What stands in each hole; None if `name` is none of this template's."""
+        found = self._pattern.fullmatch(name)
+        return None if found is None else dict(zip(self.holes, found.groups(), strict=True))
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The name with `values` in the holes; those of other holes are ignored."""
+        words = [*(values[hole] for hole in self.holes), ""]
+        return "".join(literal + word for literal, word in zip(self.literals, words, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def template(text: str, *given: tuple[str, str]) -> Template:
+    """The template `text`; `given` are the kinds of holes that another side determines."""
+    return Template(text, dict(given))
+
+
+def choice(words: tuple[str, ...]) -> str:
+    """The kind of a hole that stands for one of `words`."""
+    return "|".join(re.escape(word) for word in words)
+
+
+def _parsed(hole: str, text: str) -> tuple[str, str]:
+    """Name and kind of a hole; an unnamed choice is called what is written in it."""
+    name, colon, words = hole.partition(":")
+    if colon or "|" in hole:
+        options = tuple((words if colon else hole).split("|"))
+        if not all(word and _PLAIN.fullmatch(word) for word in options):
+            raise TemplateError(_not_a_template(text))
+        return name, choice(options)
+    if not name.isidentifier():
+        raise TemplateError(
+            f"'{text}' has the hole '{{{hole}}}'; give it a name, as in '{_EXAMPLE}'."
+        )
+    return name, _NUMBER if len(name) == 1 else _KINDS.get(name, _ONE_NAME)
+
+
+def _not_a_template(text: str) -> str:
+    near = _translated(text)
+    return (
+        f"'{text}' is a regular expression; rules are templates such as '{_EXAMPLE}'"
+        + (f": write '{near}'" if near else "")
+        + "."
+    )
+
+
+def _translated(pattern: str) -> str | None:
+    """The template that a simple regular expression most likely means."""
+    letters = iter("ijklmn")
+    text = re.sub(r"\(\?:|\(\?P<\w+>", "(", pattern).replace(r"\.", ".")
+    text = re.sub(r"\(?\\d\+?\)?", lambda _: f"{{{next(letters, 'i')}}}", text)
+    text = re.sub(r"\(?\.[*+]\)?$", "{rest}", text)
+    text = re.sub(r"\(?\.[*+]\)?", "{path}", text)
+    text = re.sub(r"\(([\w.|]+\|[\w.]+)\)", r"{\1}", text)
+    return text if all(_PLAIN.fullmatch(literal) for literal in _HOLE.split(text)[::2]) else None
