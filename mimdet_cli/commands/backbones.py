@@ -11,7 +11,7 @@ from mimdet_cli import backbone_options, plugins
 from mimdet_cli.commands.options import MARKUP, JsonOption, examples
 from mimdet_cli.console import Console
 from mimdet_cli.isolation import TIMEOUT_S, Question
-from mimdet_cli.plugins import Claim
+from mimdet_cli.plugins import Registration
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +69,7 @@ def ls(
 ) -> None:
     """List the installed backbones with their distributions; nothing is imported for it."""
     console = Console()
-    found = plugins.claims()
+    found = plugins.registrations()
     rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
     if as_json:
         console.result(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
@@ -131,10 +131,10 @@ def check(
         raise error
 
 
-def _row(claim: Claim, timeout_s: float | None) -> Row:
+def _row(claim: Registration, timeout_s: float | None) -> Row:
     """The row of `claim`, which is loaded where there is a time for it."""
     told = (
-        claim.name, plugins.written(claim), claim.distribution, claim.version, claim.value
+        claim.name, plugins.recipe_name(claim), claim.distribution, claim.version, claim.value
     )  # fmt: skip
     if not claim.allowed:
         return Row(*told, "switched off")
@@ -152,7 +152,7 @@ def _state(row: Row) -> str:
     return f"broken: {row.reason}" + (f" ({row.where})" if row.where else "")
 
 
-def _warnings(found: list[Claim]) -> list[str]:
+def _warnings(found: list[Registration]) -> list[str]:
     """Names that more than one distribution claims, and allowed ones that bring nothing."""
     told = []
     for name in dict.fromkeys(claim.name for claim in found):
@@ -160,7 +160,7 @@ def _warnings(found: list[Claim]) -> list[str]:
         if len(same) < 2:
             continue
         if same[0].ours:
-            told += [plugins.hidden(claim) for claim in same[1:]]
+            told += [plugins.shadowed_note(claim) for claim in same[1:]]
             continue
         told.append(
             f"'{name}' is claimed by {' and '.join(claim.provider for claim in same)}: write "

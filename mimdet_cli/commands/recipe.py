@@ -183,14 +183,14 @@ def schema(
 def _installed_options() -> dict[str, dict[str, Any]]:
     """Schemas of the options of every backbone that loads, by the name that recipes use."""
     found = {}
-    for claim in plugins.claims():
-        if not claim.allowed:
+    for registration in plugins.registrations():
+        if not registration.allowed:
             continue
-        answer = backbone_options.ask(claim.full, Question(whole=False), TIMEOUT_S)
+        answer = backbone_options.ask(registration.full, Question(whole=False), TIMEOUT_S)
         if answer.schema is None:
-            Console().warn(f"{claim.full} is left out: {answer.problem}")
+            Console().warn(f"{registration.full} is left out: {answer.problem}")
         else:
-            found[plugins.written(claim)] = answer.schema
+            found[plugins.recipe_name(registration)] = answer.schema
     return found
 
 

@@ -103,7 +103,7 @@ def with_its_backbone(resolved: ResolvedRecipe, folder: Path) -> ResolvedRecipe:
     if not file.is_file():
         return resolved
     section = resolved.recipe.backbone
-    name = plugins.recorded(section.name, json.loads(file.read_text("utf-8")), str(file))
+    name = plugins.pinned_name(section.name, json.loads(file.read_text("utf-8")), str(file))
     changed = {"backbone": section.model_copy(update={"name": name})}
     return replace(resolved, recipe=resolved.recipe.model_copy(update=changed))
 
