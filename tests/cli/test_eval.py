@@ -260,7 +260,7 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
     outcome = mimdet("eval", run, "--out", tmp_path / "file" / "x")
     assert (outcome.code, outcome.out) == (6, "")
     assert outcome.err.endswith(
-        "error: the folder of the results cannot be made: Not a directory.\n"
+        "error: cannot create the results folder: Not a directory.\n"
         f"  at:  {tmp_path / 'file' / 'x'}\n"
         "  fix: give another folder.\n"
     )

@@ -142,7 +142,7 @@ def test_output_folder_that_cannot_be_made_is_an_error(mimdet, trained, shapes, 
     outcome = mimdet("predict", trained, shapes / "val", "--out", out)
     assert (outcome.code, outcome.out) == (6, "")
     assert outcome.err.splitlines()[-3:] == [
-        "error: the output folder cannot be made: Not a directory.",
+        "error: cannot create the output folder: Not a directory.",
         f"  at:  {out}",
         "  fix: give another folder.",
     ]

@@ -43,7 +43,7 @@ BAD = {
     "SystemExit": "import sys\nsys.exit(0)\n",
     "has no attribute": "",
     "not a subclass": "MyNet = 1\n",
-"implements contract version 1": "from mimdet_cli.plugin_api import Backbone\n"
+    "implements contract version 1": "from mimdet_cli.plugin_api import Backbone\n"
     "class MyNet(Backbone):\n    def from_options(cls, options):\n        return cls()\n",
     "called 'my_nett'": "",
     "several distributions provide": "",

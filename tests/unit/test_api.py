@@ -309,7 +309,7 @@ def test_a_score_is_a_number_from_0_to_1(detector, photo, score):
 
 @pytest.mark.parametrize("classes", [0, -3, [], ["a", "a"], "person"])
 def test_classes_are_a_number_or_different_names(tiny, classes):
-    with pytest.raises(RecipeError, match="does not say which classes there are"):
+    with pytest.raises(RecipeError, match="is neither a number of classes nor a list of class names"):
         mimdet_cli.build_model(tiny, classes)
 
 

@@ -96,7 +96,8 @@ def test_our_name_stays_ours_and_the_other_is_reported_once(site, capsys):
         assert plugins.load("vitdet").__name__ == "ViTDet"
     assert plugins.load("latecomer:vitdet").__name__ == "X"
     assert capsys.readouterr().err == (
-        "warning: 'vitdet' is mimdet's own backbone; use latecomer:vitdet for the one from latecomer 1.0.\n"
+        "warning: 'vitdet' is mimdet's own backbone; "
+        "use latecomer:vitdet for the one from latecomer 1.0.\n"
     )
 
 
