@@ -31,9 +31,9 @@ from mimdet_cli.jobs.scoring import ScoringReport, score_run
 from mimdet_cli.jobs.training import TrainingReport
 from mimdet_cli.jobs.training import train as run_training
 from mimdet_cli.progress import QUIET, MimdetWarning, Progress
-from mimdet_cli.recipe.given import RecipeLike, changes, resolve_recipe
+from mimdet_cli.recipe.from_python import RecipeLike, changes, resolve_recipe
 from mimdet_cli.recipe.schema import Recipe
-from mimdet_cli.seeding import own_random_numbers
+from mimdet_cli.seeding import preserve_random_state
 
 __all__ = [
     "Console",
@@ -133,7 +133,7 @@ def build_model(
     """
     names = _class_names(classes)
     resolved = complete(resolve_recipe(recipe, overrides))
-    with own_random_numbers():
+    with preserve_random_state():
         model = build_detector(resolved.recipe, len(names))
     if weights:
         categories = [Category(i, name) for i, name in enumerate(names, 1)]

@@ -63,6 +63,34 @@ def schema(name: str) -> dict[str, Any]:
     return found
 
 
+def add_to_recipe_schema(
+    recipe_schema: dict[str, Any], options: Mapping[str, dict[str, Any]]
+) -> None:
+    """Describe the section `backbone` of a recipe's JSON schema by `options`, schemas by name.
+
+    A section without `name` may have the options of any of them: a recipe may inherit the name
+    from the one that it extends.
+    """
+    branches = [_branch(recipe_schema, name, schema) for name, schema in options.items()]
+    section = recipe_schema["$defs"]["BackboneSection"]
+    if len(branches) == 1:
+        section.update(branches[0])
+    else:
+        del section["properties"], section["additionalProperties"]
+        section["anyOf"] = branches
+
+
+def _branch(recipe_schema: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The section of one backbone; `$defs` of its options are prefixed with its name."""
+    own = json.loads(json.dumps(schema).replace('"#/$defs/', f'"#/$defs/{name}.'))
+    inner = own.pop("$defs", {})
+    recipe_schema["$defs"].update({f"{name}.{model}": node for model, node in inner.items()})
+    return {
+        "properties": {"name": {"const": name}, **own.get("properties", {})},
+        "additionalProperties": False,
+    }
+
+
 def check(
     name: str, values: Mapping[str, Any], origins: Mapping[str, Origin], *, whole: bool = False
 ) -> BackboneOptions:

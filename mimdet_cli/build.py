@@ -23,9 +23,8 @@ from mimdet_cli.engine.schedule import Schedule, scaled_lr
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import Completed, ResolvedRecipe, check_options, with_options
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 from mimdet_cli.seeding import seed_weights
 
 

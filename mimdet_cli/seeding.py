@@ -17,7 +17,7 @@ def seed_weights(seed: int) -> None:
 
 
 @contextmanager
-def own_random_numbers() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """Restore the caller's random state on exit."""
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         yield

@@ -13,7 +13,7 @@ from mimdet_cli.jobs.profiling import PHOTOGRAPH
 from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import count_macs
 from mimdet_cli.measure.parameters import count_parameters
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 GIGA = 1e9
 POSITIVE = 4  # at most one in so many sampled proposals has a mask to learn

@@ -17,10 +17,9 @@ from typing import Any
 from mimdet_cli.data.coco import find_data
 from mimdet_cli.errors import DataError
 from mimdet_cli.files import sha256
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.facts import counted
+from mimdet_cli.recipe.facts import identity_values
 from mimdet_cli.recipe.reading import flatten
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 
 RUN_DIGITS = 12
 EVALUATION_DIGITS = 8
@@ -31,7 +30,7 @@ def run_hash(recipe: CompletedRecipe, data: str | None, parent: str | None) -> s
 
     `parent` is the name of the run whose weights it takes over.
     """
-    settings = dict(flatten(counted(recipe)))
+    settings = dict(flatten(identity_values(recipe)))
     checkpoint = parent or recipe.init.checkpoint
     return _digest([settings, recipe.seed, data, checkpoint], RUN_DIGITS)
 

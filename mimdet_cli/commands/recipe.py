@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mimdet_cli import __version__, backbone_options, plugins
-from mimdet_cli.backbone_options import completed_to_show
+from mimdet_cli.backbone_options import add_to_recipe_schema, completed_to_show
 from mimdet_cli.commands.options import (
     MARKUP,
     JsonOption,
@@ -22,8 +22,6 @@ from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.files import write_text
 from mimdet_cli.isolation import TIMEOUT_S, Question
 from mimdet_cli.recipe import catalog
-from mimdet_cli.recipe.backbone_schema import add_backbones
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
@@ -33,7 +31,7 @@ from mimdet_cli.recipe.load import (
     to_yaml,
     validate,
 )
-from mimdet_cli.recipe.schema import BackboneSection, Recipe
+from mimdet_cli.recipe.schema import BackboneSection, CompletedRecipe, Recipe
 from mimdet_cli.text_table import align
 
 app = typer.Typer(
@@ -174,9 +172,9 @@ def schema(
         raise RecipeError("--all and --backbone exclude each other.", fix="give one of them.")
     document = Recipe.model_json_schema()
     if backbone is not None:
-        add_backbones(document, {backbone: backbone_options.schema(backbone)})
+        add_to_recipe_schema(document, {backbone: backbone_options.schema(backbone)})
     if every:
-        add_backbones(document, _installed_options())
+        add_to_recipe_schema(document, _installed_options())
     Console().result(document)
 
 

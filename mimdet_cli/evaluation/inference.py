@@ -9,7 +9,7 @@ from torch import nn
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.data.sample import Batch
-from mimdet_cli.evaluation.ensemble import Draws, detect_drawn, digest
+from mimdet_cli.evaluation.ensemble import SampledEvals, detect_sampled, digest
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.results import ImageResult
 
@@ -23,25 +23,25 @@ def detect(
     device: torch.device,
     precision: Precision = "fp32",
     on_image: Callable[[int], None] | None = None,
-    draws: Draws | None = None,
+    sampled: SampledEvals | None = None,
 ) -> list[ImageResult]:
-    """Predictions for every image of `batches`, in their order.
+    """Predictions for every image of `batches`, in order.
 
     `model` takes a list of (3, h, w) uint8 images on `device` and returns one `Detections` each.
-    `on_image` is told the number of images done so far, after each of them. With `draws`, for a
-    `MaskRCNN` that draws its tokens, each image is evaluated alone, once or several times.
+    `on_image` is called after each image with the number of finished images. `sampled` is for a
+    `MaskRCNN` that samples its tokens: each image is then evaluated alone, once or several times.
     """
     results: list[ImageResult] = []
     with _evaluating(model), torch.inference_mode():
         for batch in batches:
             images = [sample.image.to(device, non_blocking=True) for sample in batch.samples]
             with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-                if draws is None:
+                if sampled is None:
                     found = model(images)
                 else:
                     assert isinstance(model, MaskRCNN)
                     digests = [digest(sample.image) for sample in batch.samples]
-                    found = detect_drawn(model, images, digests, draws)
+                    found = detect_sampled(model, images, digests, sampled)
             for sample, detections in zip(batch.samples, found, strict=True):
                 height, width = sample.image.shape[-2:]
                 results.append(
@@ -54,7 +54,7 @@ def detect(
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module is in the mode that it was in."""
+    """Switch to evaluation mode; restore the mode of every module on exit."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Masks as run lengths in COCO's compressed format: from any segmentation, and to a bit map."""
+"""COCO's compressed RLE: encode any segmentation, decode to a bitmap."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -11,20 +11,20 @@ from mimdet_cli.data.rle import decode, runs_of
 
 
 class Rle(TypedDict):
-    """A bit map as run lengths, column by column, in COCO's compressed text form."""
+    """A bitmap as column-major run lengths, in COCO's compressed text format."""
 
     size: list[int]
     counts: str
 
 
 def encode_counts(counts: Sequence[Sequence[int]], height: int, width: int) -> list[Rle]:
-    """Run lengths of several H x W masks, zeros first, in compressed form."""
+    """Compress the run lengths, zeros first, of several H x W masks."""
     size = [height, width]
     return _text([{"size": size, "counts": runs} for runs in counts], size) if counts else []
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> Rle:
-    """A COCO segmentation as compressed text: polygons (united), or an RLE of any form."""
+    """Compress a COCO segmentation: the union of its polygons, or an RLE of any kind."""
     size = [height, width]
     if isinstance(segmentation, Mapping):
         counts = segmentation["counts"]

@@ -13,7 +13,7 @@ from mimdet_cli.engine.step import total
 from mimdet_cli.evaluation.metrics import ACCURACIES, BEST
 from mimdet_cli.jobs.scoring import Scored, score_model
 from mimdet_cli.progress import Progress, StepMeter
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 Better = Callable[[TrainState, Mapping[str, Any]], None]
 

@@ -21,9 +21,9 @@ from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
-from mimdet_cli.jobs.token_sampling import draws_for
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.jobs.token_sampling import sampled_evals
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.words import counted
 
 ImageLike = Image.Image | Pixels | Tensor | str | Path
@@ -93,7 +93,7 @@ class Detector:
         height, width = pixels.shape[:2]
         resized = EvalTransform(self.recipe.data)(pixels)
         batch = Batch([Piece(resized, 1, (height, width)).sample()])
-        (result,) = detect(self.model, [batch], self.device, draws=draws_for(self.recipe))
+        (result,) = detect(self.model, [batch], self.device, sampled=sampled_evals(self.recipe))
         return Prediction(pixels, result, self.categories).above(score)
 
 

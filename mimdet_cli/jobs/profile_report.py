@@ -1,17 +1,19 @@
 """What `mimdet profile` shows: our figures, with the published ones beside them."""
 
 from dataclasses import asdict, dataclass
+from importlib import resources
 from typing import Any
+
+import yaml
 
 from mimdet_cli.measure.flops import Macs
 from mimdet_cli.measure.parameters import Parameters
-from mimdet_cli.measure.published import Published
 from mimdet_cli.measure.speed import Latency
 from mimdet_cli.text_table import align
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ProfileSetting:
     """What was measured: a recipe, on a device, at an image size before padding.
 
     `precision` is that of the training step; the forward pass is in fp32, as `mimdet eval` is. The
@@ -29,7 +31,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PeakMemory:
     """Peaks in GB of a forward pass and of a training step on one image; None for a reason."""
 
     forward: float | None
@@ -38,14 +40,37 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """Published figures of one recipe; None where there is none.
+
+    `conditions` says what they were measured on. `gmacs` are 10^9 multiply-accumulates,
+    of an image of `size` (height, width); None is a photograph's size in evaluation.
+    """
+
+    source: str
+    parameters_m: float | None = None
+    gmacs: float | None = None
+    latency_ms: float | None = None
+    step_memory_gb: float | None = None
+    conditions: str | None = None
+    size: list[int] | None = None
+
+
+def published() -> dict[str, Published]:
+    """Figures by the name of the shipped recipe."""
+    text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text("utf-8")
+    return {name: Published(**fields) for name, fields in yaml.safe_load(text).items()}
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileReport:
     """Everything that was measured of one detector."""
 
-    setting: Setting
+    setting: ProfileSetting
     parameters: Parameters
     macs: Macs
     latency: Latency
-    memory: Memory
+    memory: PeakMemory
     paper: Published | None
 
     def to_json(self) -> dict[str, Any]:

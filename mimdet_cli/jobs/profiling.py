@@ -25,19 +25,24 @@ from mimdet_cli.data.sample import Batch, Sample
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
-from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
+from mimdet_cli.jobs.profile_report import (
+    PeakMemory,
+    ProfileReport,
+    ProfileSetting,
+    Published,
+    published,
+)
 from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import Macs, count_macs
 from mimdet_cli.measure.memory import GB, free_bytes, meter, unmeasurable
 from mimdet_cli.measure.parameters import count_parameters
-from mimdet_cli.measure.published import Published, published
 from mimdet_cli.measure.scene import scene
 from mimdet_cli.measure.speed import time_forward
 from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.catalog import shipped_folder
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
@@ -92,7 +97,7 @@ def profile(
     if peak_gb:
         progress.say("measuring a training step")
         step_gb, problem = _step_gb(recipe, detector, sample, chosen, peak_gb)
-    memory = Memory(forward_gb, step_gb, problem)
+    memory = PeakMemory(forward_gb, step_gb, problem)
     return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))
 
 
@@ -113,13 +118,15 @@ def _refuse_size(size: Size, padding: Padding) -> None:
         )
 
 
-def _setting(recipe: CompletedRecipe, device: torch.device, classes: int, size: Size) -> Setting:
+def _setting(
+    recipe: CompletedRecipe, device: torch.device, classes: int, size: Size
+) -> ProfileSetting:
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
         hardware = f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
     sampling = sampling_of(recipe)
-    return Setting(
+    return ProfileSetting(
         recipe=recipe.name,
         device=str(device),
         hardware=hardware,

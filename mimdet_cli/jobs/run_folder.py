@@ -22,12 +22,12 @@ from mimdet_cli.data.sample import Category
 from mimdet_cli.engine.checkpoint import MANIFEST, MODEL, is_whole, read_manifest, steps
 from mimdet_cli.errors import DataError, MimdetError, RecipeError, ResourceError, WeightsError
 from mimdet_cli.files import write_text
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe, dump, load_recipe
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import flatten
-from mimdet_cli.seeding import own_random_numbers
+from mimdet_cli.recipe.schema import CompletedRecipe
+from mimdet_cli.seeding import preserve_random_state
 from mimdet_cli.weights.read import read_tensors
 from mimdet_cli.words import first_of
 
@@ -58,7 +58,7 @@ class Checkpoint:
 
     def detector(self, device: torch.device) -> MaskRCNN:
         """The trained model on `device`, ready to predict."""
-        with own_random_numbers():
+        with preserve_random_state():
             detector = build_detector(self.recipe, len(self.categories))
         path = self.folder / MODEL
         try:

@@ -25,14 +25,14 @@ from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import differing, match_classes, open_checkpoint
 from mimdet_cli.jobs.token_sampling import (
     at_ratio,
-    draws_for,
     eval_ratio,
     refuse_equal_evals,
+    sampled_evals,
     sampling_of,
 )
 from mimdet_cli.progress import QUIET, Progress
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.reporting.charts import pr_curves
 from mimdet_cli.words import counted
 
@@ -163,12 +163,12 @@ def score_model(
 ) -> Scored:
     """AP of `model` over the whole of `split`; the recipe's seed decides what it draws."""
     began = time.perf_counter()
-    draws = draws_for(recipe, evals)
+    sampled = sampled_evals(recipe, evals)
     sides = recipe.data.eval_short_side * recipe.data.eval_max_side
     batch = max(1, min(8, PIXELS_PER_BATCH // sides))
     loader = eval_loader(split, recipe.data, batch=batch, pin_memory=device.type == "cuda")
     with progress.items(len(split), "evaluating") as done:
-        results = detect(model, loader, device, on_image=lambda _: done.advance(), draws=draws)
+        results = detect(model, loader, device, on_image=lambda _: done.advance(), sampled=sampled)
     entries = to_coco(results, split.categories)
     masks = recipe.head.mask and split.has_masks
     assert split.ground_truth is not None  # `read_split` keeps it of every val split

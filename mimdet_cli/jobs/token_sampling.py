@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from backbones.options.base import TokenSampling
 from mimdet_cli.errors import RecipeError
-from mimdet_cli.evaluation.ensemble import Draws
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.evaluation.ensemble import SampledEvals
 from mimdet_cli.recipe.load import check_options
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import Origin, flatten
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 
 def sampling_of(recipe: CompletedRecipe) -> TokenSampling | None:
@@ -22,9 +22,9 @@ def eval_ratio(recipe: CompletedRecipe) -> float | None:
     return None if declared is None else declared.eval_ratio
 
 
-def draws_for(recipe: CompletedRecipe, evals: int = 1) -> Draws | None:
+def sampled_evals(recipe: CompletedRecipe, evals: int = 1) -> SampledEvals | None:
     """How the tokens of an image are drawn; None where no evaluation draws any."""
-    return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
+    return SampledEvals(recipe.seed, evals) if why_equal(recipe) is None else None
 
 
 def why_equal(recipe: CompletedRecipe) -> str | None:

@@ -29,8 +29,7 @@ from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.files import write_text
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
-from mimdet_cli.jobs.fine_tuning import find_checkpoint
-from mimdet_cli.jobs.initialising import initialise
+from mimdet_cli.jobs.initialising import find_checkpoint, initialise
 from mimdet_cli.jobs.readme import summarise, write_run_readme
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
@@ -43,10 +42,9 @@ from mimdet_cli.jobs.run_folder import (
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.progress import QUIET, Progress
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.locate import locate

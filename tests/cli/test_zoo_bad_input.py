@@ -145,7 +145,7 @@ def test_cascade_with_mmdetections_rules(refused):
 def test_crop_with_jitter(refused):
     refused(
         "vitdet", ["data.jitter.size=128", "data.crop.probability=0.5"],
-        "error: data.crop and data.jitter exclude each other; set one to null.",
+        "error: data.crop and data.jitter cannot be combined; set one to null.",
         "  at:  --set data.crop.probability=0.5; --set data.jitter.size=128",
     )  # fmt: skip
 

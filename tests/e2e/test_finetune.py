@@ -161,7 +161,7 @@ def test_two_sources_of_weights_are_refused(mimdet, tiny, trained, shapes, tmp_p
         "--set", f"init.checkpoint={trained}", "--set", "init.weights=mae-base",
     )  # fmt: skip
     assert (outcome.code, outcome.out) == (2, "")
-    assert "excludes init.weights and init.more" in outcome.err
+    assert "cannot be combined with init.weights or init.more" in outcome.err
 
 
 def test_pixels_normalised_otherwise_are_warned_of(finetune, trained, shapes):

@@ -279,7 +279,7 @@ def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_pa
         ),
         (
             {"overrides": ["seed=1"]},
-            "a value of type list does not say which keys it changes.; at: overrides; "
+            "a value of type list expected a dictionary of keys and values.; at: overrides; "
             "fix: give a dictionary, such as {'train.batch': 8}.",
         ),
         (
@@ -309,7 +309,9 @@ def test_a_score_is_a_number_from_0_to_1(detector, photo, score):
 
 @pytest.mark.parametrize("classes", [0, -3, [], ["a", "a"], "person"])
 def test_classes_are_a_number_or_different_names(tiny, classes):
-    with pytest.raises(RecipeError, match="is neither a number of classes nor a list of class names"):
+    with pytest.raises(
+        RecipeError, match="is neither a number of classes nor a list of class names"
+    ):
         mimdet_cli.build_model(tiny, classes)
 
 

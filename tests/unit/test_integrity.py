@@ -35,6 +35,6 @@ def test_folder_in_the_working_directory_cannot_shadow_ours(tmp_path):
     assert done.stderr == (
         "error: another package shadows mimdet's 'heads'.\n"
         f"  at:  {(tmp_path / 'heads').resolve()}\n"
-        "  fix: rename that folder, or run from elsewhere; "
+        "  fix: rename it, or run from another folder; "
         f"mimdet's own is {integrity.HOME / 'heads'}.\n"
     )
