@@ -104,7 +104,7 @@ def check(
     return IsolatedOptions.model_validate(answer.values)
 
 
-def completed_to_show(resolved: ResolvedRecipe) -> Completed:
+def complete_for_display(resolved: ResolvedRecipe) -> Completed:
     """The recipe with all options of its backbone, for display only.
 
     Third-party options are `IsolatedOptions`; to run a recipe, use `build.complete`.

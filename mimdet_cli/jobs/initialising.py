@@ -1,4 +1,4 @@
-"""Initialise a detector with the weights that the recipe's `init` names: files, or a run."""
+"""Load the weights of the recipe's `init` into a new detector: from files, or from a run."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SHOWN = 8
 
 
 def find_checkpoint(init: Init) -> Checkpoint | None:
-    """The checkpoint that `init` names, None if it names none; a missing one is an error."""
+    """The checkpoint of `init.checkpoint`, None if that is null; raises if it is missing."""
     if init.checkpoint is None:
         return None
     path = Path(init.checkpoint).expanduser()
@@ -31,7 +31,7 @@ def find_checkpoint(init: Init) -> Checkpoint | None:
         raise WeightsError(
             f"there is no run or checkpoint at {path}.",
             where="init.checkpoint",
-            fix="name a run folder, or its best, last or step-N.",
+            fix="give a run folder, or its best, last or step-N.",
         )
     return open_checkpoint(path)
 
@@ -39,19 +39,19 @@ def find_checkpoint(init: Init) -> Checkpoint | None:
 def initialise(
     detector: MaskRCNN, recipe: CompletedRecipe, categories: Sequence[Category], progress: Progress
 ) -> list[dict[str, Any]]:
-    """Load the recipe's weights; a record of how each file was used."""
+    """Load the recipe's weights; returns a record of each file for the run folder."""
     checkpoint = find_checkpoint(recipe.init)
     if checkpoint is not None:
-        return [load_run(detector, checkpoint, recipe, categories, progress)]
+        return [_load_run(detector, checkpoint, recipe, categories, progress)]
     sources = locate(recipe.init)
     if recipe.init.weights is None:
         progress.say("weights: random, because init.weights is null")
     for warning in pixel_warnings(sources, recipe.data):
         progress.warn(warning)
-    return [_load(detector, source, recipe, progress) for source in sources]
+    return [_load_file(detector, source, recipe, progress) for source in sources]
 
 
-def _load(
+def _load_file(
     detector: MaskRCNN, source: LocatedWeights, recipe: CompletedRecipe, progress: Progress
 ) -> dict[str, Any]:
     maps = detector.backbone.key_maps
@@ -72,15 +72,16 @@ def _load(
     return {**report.to_json(), "lines": report.lines(), **provenance}
 
 
-def load_run(
+def _load_run(
     detector: MaskRCNN,
     checkpoint: Checkpoint,
     recipe: Recipe,
     categories: Sequence[Category],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Fill `detector`, built by `recipe` for `categories`; the record for the run folder."""
-    theirs, ours = ([one.name for one in of] for of in (checkpoint.categories, categories))
+    """Load a run's weights into `detector`, which was built from `recipe` for `categories`."""
+    theirs = [category.name for category in checkpoint.categories]
+    ours = [category.name for category in categories]
     file = checkpoint.folder / MODEL
     report = transfer(
         detector,
@@ -98,7 +99,7 @@ def load_run(
     for line in _other_pixels(checkpoint.recipe, recipe):
         progress.warn(line)
     if licence:
-        progress.say(f"  licence of the weights it came from: {licence}")
+        progress.say(f"  licence of its initial weights: {licence}")
     return {**report.to_json(), "lines": lines, "licence": licence, "step": checkpoint.step}
 
 
@@ -106,26 +107,26 @@ def _about_classes(theirs: Sequence[str], ours: Sequence[str], fresh: Sequence[s
     if theirs == ours:
         return f"classes: the same {len(ours)} as in the checkpoint"
     if sorted(theirs) == sorted(ours):
-        how = "the same names in another order"
+        how = "the same names in a different order"
     else:
         names = [name for name in ours if name not in theirs]
         how = f"new here: {first_of(names, SHOWN) or 'none'}"
     layers = dict.fromkeys(key.rpartition(".")[0] for key in fresh)
     return (
         f"classes: {len(theirs)} in the checkpoint, {len(ours)} here ({how}); "
-        f"{counted(len(layers), 'layer')} start anew: {', '.join(layers)}"
+        f"{counted(len(layers), 'layer')} reset: {', '.join(layers)}"
     )
 
 
 def _fix(there: Recipe, here: Recipe) -> str:
-    """The options of the model that differ, since one of them must be behind other shapes."""
+    """Names the model options that differ, one of which must cause the shape mismatch."""
     before, after = (
         dict(flatten(recipe.model_dump(mode="json", include={"backbone", "head"})))
         for recipe in (there, here)
     )
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     values = first_of([f"{key} ({before.get(key, 'absent')!s})" for key in keys], SHOWN)
-    return f"use the checkpoint's values of the options that differ: {values or 'none do'}."
+    return f"use the checkpoint's values of the options that differ: {values or 'none'}."
 
 
 def _other_pixels(there: Recipe, here: Recipe) -> list[str]:
@@ -138,9 +139,9 @@ def _other_pixels(there: Recipe, here: Recipe) -> list[str]:
 
 
 def _licence(folder: Path) -> str | None:
-    """The licences of the files that the checkpoint's run was started from, if any is known."""
+    """The licences of the initial weights of the checkpoint's run; None if unknown."""
     path = folder.parent / WEIGHTS
     if not path.is_file():
         return None
     records = json.loads(path.read_text(encoding="utf-8"))
-    return "; ".join(sorted({one["licence"] for one in records if one["licence"]})) or None
+    return "; ".join(sorted({file["licence"] for file in records if file["licence"]})) or None

@@ -1,4 +1,4 @@
-"""What `mimdet profile` shows: our figures, with the published ones beside them."""
+"""The report of `mimdet profile`: measured figures next to the published ones."""
 
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -16,8 +16,8 @@ from mimdet_cli.text_table import align
 class ProfileSetting:
     """What was measured: a recipe, on a device, at an image size before padding.
 
-    `precision` is that of the training step; the forward pass is in fp32, as `mimdet eval` is. The
-    shares of tokens are None for a backbone that sees all of them.
+    `precision` applies to the training step; the forward pass is in fp32, as in `mimdet eval`. The
+    ratios are None for a backbone that always sees every token.
     """
 
     recipe: str
@@ -32,7 +32,7 @@ class ProfileSetting:
 
 @dataclass(frozen=True, slots=True)
 class PeakMemory:
-    """Peaks in GB of a forward pass and of a training step on one image; None for a reason."""
+    """Peaks in GB of a forward pass and a training step on one image; None for `reason`."""
 
     forward: float | None
     step: float | None
@@ -41,10 +41,10 @@ class PeakMemory:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Published figures of one recipe; None where there is none.
+    """Published figures of one recipe; None if not published.
 
-    `conditions` says what they were measured on. `gmacs` are 10^9 multiply-accumulates,
-    of an image of `size` (height, width); None is a photograph's size in evaluation.
+    `conditions` states how they were measured. `gmacs` are 10^9 multiply-accumulates for an image
+    of `size` (height, width); None: the evaluation size of a photograph.
     """
 
     source: str
@@ -57,14 +57,14 @@ class Published:
 
 
 def published() -> dict[str, Published]:
-    """Figures by the name of the shipped recipe."""
+    """Published figures by the name of the shipped recipe."""
     text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text("utf-8")
     return {name: Published(**fields) for name, fields in yaml.safe_load(text).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileReport:
-    """Everything that was measured of one detector."""
+    """All measurements of one detector."""
 
     setting: ProfileSetting
     parameters: Parameters
@@ -74,7 +74,7 @@ class ProfileReport:
     paper: Published | None
 
     def to_json(self) -> dict[str, Any]:
-        """Units are in the names; multiply-accumulates are whole numbers."""
+        """The report as JSON; keys name the units, multiply-accumulates are integers."""
         macs = self.macs
         return {
             **asdict(self.setting),
@@ -93,7 +93,7 @@ class ProfileReport:
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """The report as text."""
         paper = self.paper
         table = [
             ("", "ours", "paper"),

@@ -1,7 +1,7 @@
 """Measure a recipe's detector: parameters, multiply-accumulates, latency, peak memory.
 
-Weights are random; nothing of what is measured depends on them, except the number of detections,
-which is arranged (see `measure.speed`). One image is measured, with the recipe's optimizer.
+Weights are random. Only the number of detections depends on them, and `measure.speed` controls it.
+The training step is measured on one image, with the recipe's optimizer.
 """
 
 import platform
@@ -46,7 +46,7 @@ from mimdet_cli.recipe.schema import CompletedRecipe
 
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
-STEPS = 20  # within which the loss scale of fp16 finds its size
+STEPS = 20  # enough for the fp16 loss scale to settle
 NUMBER_BYTES = 4  # gradients and the optimizer's moments are in fp32
 
 Size = tuple[int, int]
@@ -62,11 +62,11 @@ def profile(
     device: str | None,
     progress: Progress = QUIET,
 ) -> ProfileReport:
-    """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
+    """Measure a recipe at `size` (height, width); default: the evaluation size of a photograph.
 
-    `ratio` is the share of tokens in evaluation and training, the recipe's if None; `overrides` are
-    those that the recipe was given, none of which may set the share too. The classes are those of
-    the recipe's data, or COCO's 80 without any, unless `classes` says how many.
+    `ratio` is the share of tokens in evaluation and training (default: the recipe's). `overrides`
+    are those applied to the recipe; they must not set the ratio as well. `classes` defaults to the
+    number in the recipe's data, or to COCO's 80 without data.
     """
     recipe = complete(resolved).recipe
     if ratio is not None:
@@ -114,7 +114,7 @@ def _refuse_size(size: Size, padding: Padding) -> None:
             f"an image of {size[0]} x {size[1]} pixels does not fit the backbone's square of "
             f"{padding.square} pixels.",
             where="--size",
-            fix=f"use at most {padding.square} pixels a side.",
+            fix=f"use at most {padding.square} pixels per side.",
         )
 
 
@@ -139,7 +139,7 @@ def _setting(
 
 
 def _macs_of_shapes(shape_only: MaskRCNN, size: Size) -> Macs | None:
-    """Counted on the meta device; None for a backbone that looks at values as it runs."""
+    """Count on the meta device; None for a backbone whose forward pass depends on values."""
     try:
         return count_macs(shape_only, size)
     except RuntimeError:
@@ -158,20 +158,20 @@ def _step_gb(
     device: torch.device,
     peak_gb: Callable[[Callable[[], None]], float],
 ) -> tuple[float | None, str | None]:
-    """Peak of a training step whose optimizer has its moments; or None and why."""
+    """Peak of a training step with initialised optimizer state; or None and the reason."""
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
     free = free_bytes(device)
     needed = NUMBER_BYTES * learning * (1 + OPTIMIZERS[recipe.optimizer.name].moments)
     if free is not None and needed > free:
         return None, (
-            f"gradients and moments need {needed / GB:.3g} GB, {free / GB:.3g} GB are free"
+            f"gradients and moments need {needed / GB:.3g} GB, only {free / GB:.3g} GB are free"
         )
     state = build_state(recipe, detector, device)
     step = build_step(recipe, STEPS, device)
 
     def run() -> None:
         while not state.optimizer.state and state.step < STEPS - 1:
-            step(state, [Batch([sample])])  # a step that the loss scale skips makes no moments
+            step(state, [Batch([sample])])  # a step skipped by loss scaling creates no state
         step(state, [Batch([sample])])
 
     try:
@@ -179,13 +179,13 @@ def _step_gb(
     except torch.OutOfMemoryError:
         return None, "a training step does not fit into this device's memory"
     except DivergedError as error:
-        return None, f"from random weights {error.what}"
+        return None, f"with random weights, {error.what}"
 
 
 def paper_of(recipe: CompletedRecipe, size: Size, usual: Size) -> Published | None:
-    """Published figures, as far as recipe and `size` are what they are published for.
+    """The published figures that apply to this recipe and `size`.
 
-    `usual` is the size of a photograph in evaluation.
+    `usual` is the evaluation size of a photograph.
     """
     stated = published().get(recipe.name)
     if stated is None:

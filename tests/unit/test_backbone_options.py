@@ -108,7 +108,7 @@ def test_plugin_api_loads_torch_only_for_what_needs_it():
 
 
 def test_recipe_of_ours_is_completed_with_its_own_options():
-    full = backbone_options.completed_to_show(load_recipe("vitdet_base_100ep"))
+    full = backbone_options.complete_for_display(load_recipe("vitdet_base_100ep"))
     options = full.recipe.backbone.options
     assert type(options) is backbone_options.options_class("vitdet")
     assert full.recipe.model_dump()["backbone"] == {
