@@ -22,8 +22,8 @@ LEFTOVERS = ("from_options", "tokens")
 
 def backbone_class(name: str) -> type[Backbone]:
     """The class of a named backbone, checked against this version of the contract."""
-    found = plugins.load(name)
-    problem = breach(found)
+    kind = plugins.load(name)
+    problem = breach(kind)
     if problem is not None:
         registration = plugins.find(name)
         what, fix = problem
@@ -32,14 +32,14 @@ def backbone_class(name: str) -> type[Backbone]:
             where=f"{registration.value} of {registration.provider}",
             fix=fix,
         )
-    _refuse_other_options(name, found)
-    return found
+    _refuse_other_options(name, kind)
+    return kind
 
 
-def _refuse_other_options(name: str, found: type[Backbone]) -> None:
+def _refuse_other_options(name: str, kind: type[Backbone]) -> None:
     """Raise unless the class's `Options` are those that its distribution registers, if any."""
     declared = plugins.options_registration(plugins.find(name))
-    if declared is None or plugins.load_registration(declared) is found.Options:
+    if declared is None or plugins.load_registration(declared) is kind.Options:
         return
     raise PluginError(
         f"the `Options` of the backbone '{name}' are not those that its distribution registers.",
@@ -48,24 +48,24 @@ def _refuse_other_options(name: str, found: type[Backbone]) -> None:
     )
 
 
-def breach(found: Any) -> tuple[str, str] | None:
+def breach(candidate: Any) -> tuple[str, str] | None:
     """Why an entry point's object is not a valid backbone, and how to fix it; None if it is."""
-    if not (isinstance(found, type) and issubclass(found, Backbone)):
+    if not (isinstance(candidate, type) and issubclass(candidate, Backbone)):
         return (
-            f"is {shorten(repr(found), 80)}, not a subclass of Backbone.",
+            f"is {shorten(repr(candidate), 80)}, not a subclass of Backbone.",
             "derive it from mimdet_cli.plugin_api.Backbone.",
         )
-    leftover = _leftovers(found)
-    version = 1 if leftover else found.contract
+    leftover = _leftovers(candidate)
+    version = 1 if leftover else candidate.contract
     if version != CONTRACT_VERSION:
         evidence = f" It has `{'` and `'.join(leftover)}` of version 1." if leftover else ""
         return (
             f"implements contract version {version}; mimdet needs {CONTRACT_VERSION}.{evidence}",
             EDITS.get(version, "install a matching version of its package."),
         )
-    if missing := sorted(found.__abstractmethods__):
+    if missing := sorted(candidate.__abstractmethods__):
         return f"does not define {', '.join(missing)}.", "define them: every backbone must."
-    options = getattr(found, "Options", None)
+    options = getattr(candidate, "Options", None)
     if not (isinstance(options, type) and issubclass(options, BackboneOptions)):
         return (
             "has no Options.",
@@ -82,7 +82,7 @@ def _leftovers(kind: type[Backbone]) -> list[str]:
     own = [vars(base) for base in kind.__mro__ if base not in Backbone.__mro__]
     if any("contract" in members for members in own):
         return []
-    found = {name: members[name] for members in own for name in LEFTOVERS if name in members}
-    if isfunction(found.get("tokens")):
-        del found["tokens"]
-    return sorted(found)
+    leftovers = {name: members[name] for members in own for name in LEFTOVERS if name in members}
+    if isfunction(leftovers.get("tokens")):
+        del leftovers["tokens"]
+    return sorted(leftovers)

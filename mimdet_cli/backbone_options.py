@@ -44,23 +44,23 @@ def options_class(name: str, *, whole: bool = False) -> type[BackboneOptions]:
         from mimdet_cli.backbone_class import backbone_class
 
         return backbone_class(name).Options
-    found = plugins.load_registration(declared)
-    if not (isinstance(found, type) and issubclass(found, BackboneOptions)):
+    options = plugins.load_registration(declared)
+    if not (isinstance(options, type) and issubclass(options, BackboneOptions)):
         raise PluginError(
             f"the options of the backbone '{name}' are not a subclass of BackboneOptions.",
             where=f"{declared.value} of {declared.provider}",
             fix=f"register the class in the group {plugins.OPTIONS_GROUP}, or omit that entry.",
         )
-    return found
+    return options
 
 
 def schema(name: str) -> dict[str, Any]:
     """The JSON schema of a backbone's options."""
     if plugins.resolve(name).ours:
         return options_class(name).model_json_schema()
-    found = _isolated(name, Question(whole=False)).schema
-    assert found is not None
-    return found
+    answer = _isolated(name, Question(whole=False))
+    assert answer.schema is not None
+    return answer.schema
 
 
 def add_to_recipe_schema(

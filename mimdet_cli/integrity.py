@@ -20,18 +20,18 @@ def check(home: Path = HOME) -> None:
 
 
 def _shadowed(name: str, home: Path) -> MimdetError | None:
-    found = _folder_of(name)
-    if found is None:
+    folder = _folder_of(name)
+    if folder is None:
         return MimdetError(
             f"mimdet's package '{name}' is missing.",
             where=str(home / name),
             fix="reinstall mimdet: `pip install --force-reinstall --no-deps mimdet`.",
         )
-    if found == home / name:
+    if folder == home / name:
         return None
     return MimdetError(
         f"another package shadows mimdet's '{name}'.",
-        where=str(found),
+        where=str(folder),
         fix=f"rename it, or run from another folder; mimdet's own is {home / name}.",
     )
 

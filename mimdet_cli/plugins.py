@@ -103,15 +103,15 @@ def registrations(group: str = GROUP) -> list[Registration]:
 
     A distribution that is on the path twice counts once: the first copy, as for `import`.
     """
-    found: dict[str, Registration] = {}
+    unique: dict[str, Registration] = {}
     for entry in entry_points(group=group):
         if entry.dist is not None:
             registration = Registration(
                 entry.name, entry.dist.name, entry.dist.version, entry.value
             )
-            found.setdefault(registration.full, registration)
+            unique.setdefault(registration.full, registration)
     return sorted(
-        found.values(), key=lambda registration: (not registration.ours, registration.full)
+        unique.values(), key=lambda registration: (not registration.ours, registration.full)
     )
 
 

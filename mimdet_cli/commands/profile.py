@@ -78,8 +78,8 @@ def profile(
 
 def height_and_width(text: str) -> tuple[int, int]:
     """Parse `800x1280`."""
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(sides) < SMALLEST:
         raise RecipeError(
             f"'{text}' is not an image size.",

@@ -13,7 +13,10 @@ HEADER = ("recipe", "backbone", "size", "box AP", "mask AP", "weights", "licence
 
 
 def zoo(as_json: JsonOption = False) -> None:
-    """List the shipped recipes with published AP, source, weights and the weights' licence."""
+    """List the shipped recipes with their published AP, weights and licences.
+
+    The licence is that of the weights.
+    """
     known = catalog.entries()
     records = [
         {**asdict(entry), "licence": known[entry.weights].licence if entry.weights else None}

@@ -156,8 +156,8 @@ def evaluator(
     """`COCOeval` for the results on the images `ids`, not yet run; prints to stdout."""
     reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
     entries = [_only(entry, kind) for entry in results]
-    found = reference.loadRes(entries) if entries else _index(content, [])
-    evaluation = COCOeval(reference, found, kind)
+    predictions = reference.loadRes(entries) if entries else _index(content, [])
+    evaluation = COCOeval(reference, predictions, kind)
     evaluation.params.imgIds = sorted(ids)
     evaluation.params.catIds = sorted(evaluation.params.catIds)
     return evaluation
@@ -175,13 +175,13 @@ def _index(content: Mapping[str, Any], annotations: list[Any]) -> COCO:
 
 
 def _complete(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """A copy for `COCOeval` to write into, with an id from 1 and an area where there is none."""
+    """A copy that `COCOeval` may modify, with an id from 1 and an area, computed if missing."""
     width, height = entry["bbox"][2:]
     return {"area": width * height, "iscrowd": 0, **entry, "id": number}
 
 
 def _only(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """A result entry with what `kind` needs; a box is derived from the mask if there is none."""
+    """The keys of a result entry that `kind` needs; a missing box is derived from the mask."""
     keys = BOX_KEYS if kind == "bbox" and "bbox" in entry else MASK_KEYS
     return {key: entry[key] for key in keys}
 

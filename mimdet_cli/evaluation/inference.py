@@ -37,12 +37,12 @@ def detect(
             images = [sample.image.to(device, non_blocking=True) for sample in batch.samples]
             with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
                 if sampled is None:
-                    found = model(images)
+                    predictions = model(images)
                 else:
                     assert isinstance(model, MaskRCNN)
                     digests = [digest(sample.image) for sample in batch.samples]
-                    found = detect_sampled(model, images, digests, sampled)
-            for sample, detections in zip(batch.samples, found, strict=True):
+                    predictions = detect_sampled(model, images, digests, sampled)
+            for sample, detections in zip(batch.samples, predictions, strict=True):
                 height, width = sample.image.shape[-2:]
                 results.append(
                     to_result(detections, sample.image_id, (height, width), sample.original_size)

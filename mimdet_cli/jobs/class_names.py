@@ -23,9 +23,9 @@ def name_classes(
     by ascending id. Without either, 80 classes get COCO's names and others are numbered.
     """
     if names is not None:
-        return _fitting(_from_lines(names), number, names), f"named by {names}"
+        return _checked(_from_lines(names), number, names), f"named by {names}"
     if annotations is not None:
-        return _fitting(read_classes(annotations), number, annotations), f"named by {annotations}"
+        return _checked(read_classes(annotations), number, annotations), f"named by {annotations}"
     if number == COCO:
         return coco_classes(), "COCO's"
     numbered = tuple(Category(i, f"class {i}") for i in range(1, number + 1))
@@ -50,14 +50,14 @@ def _from_lines(file: Path) -> list[Category]:
     return [Category(i, name) for i, name in enumerate(names, 1)]
 
 
-def _fitting(found: list[Category], number: int, file: Path) -> tuple[Category, ...]:
-    if len(found) != number:
+def _checked(categories: list[Category], number: int, file: Path) -> tuple[Category, ...]:
+    if len(categories) != number:
         raise DataError(
-            f"the checkpoint has {number} classes, but this file names {len(found)}.",
+            f"the checkpoint has {number} classes, but this file names {len(categories)}.",
             where=str(file),
             fix="use the file of the data set that the checkpoint was trained on.",
         )
-    return tuple(found)
+    return tuple(categories)
 
 
 def _read(file: Path) -> str:

@@ -148,8 +148,8 @@ def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
     changed = _changes(complete(load_recipe(run / RECIPE)).recipe, recipe)
     if changed:
         raise RecipeError.joined(changed)
-    found = steps(run)
-    if not found and is_whole(run / "last"):
+    numbers = steps(run)
+    if not numbers and is_whole(run / "last"):
         raise RecipeError(
             "this run has weights but no step to resume from; it was converted, or its step "
             "folders were deleted.",
@@ -157,7 +157,7 @@ def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
             fix="start a new run from its weights: --set init.weights=null "
             f"--set init.checkpoint={run}.",
         )
-    return run / f"step-{found[-1]}" if found else None
+    return run / f"step-{numbers[-1]}" if numbers else None
 
 
 def match_classes(model: Sequence[Category], split: Sequence[Category], file: Path) -> None:

@@ -36,12 +36,12 @@ class Latency:
 def time_forward(detector: MaskRCNN, image: Tensor) -> Latency:
     """Time `detector` on one `image` (3, h, w) uint8; switches to evaluation mode."""
     detector.eval()
-    found = 0
+    count = 0
 
     def run() -> None:
-        nonlocal found
+        nonlocal count
         (detections,) = detector([image])
-        found = len(detections.boxes)
+        count = len(detections.boxes)
         _wait(image.device)
 
     fill_detections(detector, image)
@@ -58,7 +58,7 @@ def time_forward(detector: MaskRCNN, image: Tensor) -> Latency:
         min=1000 * min(times),
         max=1000 * max(times),
         runs=len(times),
-        detections=found,
+        detections=count,
     )
 
 

@@ -68,9 +68,9 @@ def find_recipe(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    found = shipped(Path(name_or_path).as_posix())
-    if found is not None:
-        return found
+    named = shipped(path.as_posix())
+    if named is not None:
+        return named
     raise RecipeError(
         f"there is no recipe '{name_or_path}'.",
         fix=_suggestion(path),
