@@ -143,7 +143,7 @@ def newest_step(run: Path, recipe: CompletedRecipe) -> Path | None:
         raise RecipeError(
             "there is no run to resume.",
             where=str(run),
-            fix="omit --resume to start one there, or correct the folder.",
+            fix="start a new run there without resume, or correct the folder.",
         )
     changed = _changes(complete(load_recipe(run / RECIPE)).recipe, recipe)
     if changed:

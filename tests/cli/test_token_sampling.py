@@ -50,7 +50,7 @@ def test_its_own_names_are_in_the_messages(mimdet, recipe, shapes, tmp_path):
     assert (outcome.code, outcome.err) == (
         2,
         "error: the ratio 0.5 and an override both set 'backbone.kept_later'.\n  at:  ratio\n"
-        "  fix: leave out one of them.\n",
+        "  fix: omit one of them.\n",
     )
     outcome = mimdet("eval", run, "--ratio", "1", "--evals", "2")
     assert outcome.code == 2

@@ -67,7 +67,7 @@ def test_other_names_start_the_class_layers_anew_and_say_so(finetune, trained, o
     outcome, run = finetune(trained / "best", own_shapes)
     assert outcome.code == 0, outcome.err
     line = (
-        "classes: 3 in the checkpoint, 3 here (new here: square, star); 3 layers start anew: "
+        "classes: 3 in the checkpoint, 3 here (new here: square, star); 3 layers reset: "
         "roi_heads.box_predictor.scores, roi_heads.box_predictor.deltas, roi_heads.mask_head.logits"
     )
     assert line in outcome.err.splitlines()
@@ -135,7 +135,7 @@ def test_a_missing_checkpoint_is_said_before_the_data_are_read(finetune, tmp_pat
         outcome, 4,
         f"error: there is no run or checkpoint at {tmp_path / 'nowhere'}.",
         "  at:  init.checkpoint",
-        "  fix: name a run folder, or its best, last or step-N.",
+        "  fix: give a run folder, or its best, last or step-N.",
     )  # fmt: skip
 
 

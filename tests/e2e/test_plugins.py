@@ -316,8 +316,8 @@ def test_schema_of_all_has_the_options_of_what_loads_and_says_what_does_not(
     assert by_name["my_net"]["properties"]["width"]["multipleOf"] == 32
     assert by_name["my_net"]["properties"]["width"]["description"].startswith("Channels of the")
     assert outcome.err == (
-        "warning: mimdet-crashes:crashes is left out: its import ended the process: SIGSEGV\n"
-        "warning: mimdet-needs:needs is left out: the backbone 'needs' cannot be loaded: "
+        "warning: mimdet-crashes:crashes is skipped: its import ended the process: SIGSEGV\n"
+        "warning: mimdet-needs:needs is skipped: the backbone 'needs' cannot be loaded: "
         "ModuleNotFoundError: No module named 'not_installed_anywhere'\n"
     )
 

@@ -219,7 +219,7 @@ def test_value_that_no_cell_accepts_is_told_with_what_is_allowed(planned):
         ),
         (
             "evaluate: {variants: {often: {evals: 4}}}",
-            "4 evaluations would all be the same: the backbone sees every token (eval_ratio 1).",
+            "4 evaluations would be identical: the backbone sees every token (eval_ratio 1).",
             "leave `evals` out, or set backbone.eval_ratio below 1 beside it.",
         ),
         (
