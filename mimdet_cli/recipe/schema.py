@@ -56,7 +56,7 @@ class Jitter(Section):
 
 
 class Data(Section):
-    """Data set and image transforms."""
+    """The data set, and how its images are resized, augmented and loaded."""
 
     root: DataPath = None
     """Folder in COCO layout, with or without `2017` in its names; set by `--data`."""
@@ -221,7 +221,7 @@ class MoreWeights(Section):
 
 
 class Init(Section):
-    """Initial weights."""
+    """Where the initial weights come from."""
 
     checkpoint: Annotated[str | None, Identity.COUNTED_APART] = None
     """Run or checkpoint folder to fine-tune; class-specific layers are reset if classes differ."""

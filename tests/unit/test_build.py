@@ -77,10 +77,10 @@ def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, member
         "the backbone 'mimdet' implements contract version 1; mimdet needs 2." + told
     )
     assert caught.value.fix.endswith(
-        "take out `from_options`, let `__init__(self, options)` do its work, beginning with "
-        "`super().__init__(options)`; let `tokens_seen(height, width)` stand for the attribute "
-        "`tokens`, and `Options.token_sampling` name the option that --ratio sets; and write "
-        "`contract = 2`."
+        "replace `from_options` by `__init__(self, options)`, which starts with "
+        "`super().__init__(options)`; replace the attribute `tokens` by "
+        "`tokens_seen(height, width)`; name the option that --ratio sets in "
+        "`Options.token_sampling`; and set `contract = 2`."
     )
 
 
