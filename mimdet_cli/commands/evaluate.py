@@ -44,8 +44,7 @@ def evaluate(
             metavar="R",
             min=0,
             max=1,
-            help="Share of tokens that the backbone sees.",
-            show_default="from the recipe",
+            help="Share of tokens that the backbone sees; default: the recipe's.",
         ),
     ] = None,
     evals: Annotated[
@@ -60,9 +59,9 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for predictions and plots. NAME is the checkpoint and what differs from "
-            "the run's own evaluation, such as last-ratio0.5-evals4 or last-set-DIGEST.",
-            show_default="RUN/eval/NAME",
+            help="Folder for predictions and plots; default: RUN/eval/NAME, where NAME is the "
+            "checkpoint and what differs from the run's own evaluation, such as "
+            "last-ratio0.5-evals4 or last-set-DIGEST.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -64,8 +64,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="D",
-        help="cpu, cuda, cuda:N or mps.",
-        show_default="the first GPU, else cpu",
+        help="cpu, cuda, cuda:N or mps; default: the best available.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -33,24 +33,20 @@ def profile(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Image size before padding.",
-            show_default="evaluation size of a 480x640 photograph",
+            help="Image size before padding; default: that of a 480x640 photograph in evaluation.",
         ),
     ] = None,
     ratio: Annotated[
         float | None,
         typer.Option(
             metavar="R",
-            help="Share of tokens in evaluation and training.",
-            show_default="from the recipe",
+            help="Share of tokens in evaluation and training; default: the recipe's.",
         ),
     ] = None,
     device: DeviceOption = None,
     classes: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="Number of classes.", show_default="from the data, else 80"
-        ),
+        typer.Option(metavar="N", min=1, help="Number of classes; default: the data's, else 80."),
     ] = None,
     data: DataOption = None,
     overrides: SetOption = None,

@@ -113,7 +113,7 @@ def copy(
     name: ShippedArgument,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="New file.", show_default="NAME.yaml"),
+        typer.Argument(metavar="FILE", help="New file; default: NAME.yaml."),
     ] = None,
 ) -> None:
     """Copy a recipe, with its bases merged in, to a file that you can edit."""

@@ -32,8 +32,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Run folder.",
-            show_default="runs/NAME-TIME",
+            help="Run folder; default: runs/NAME-TIME.",
         ),
     ] = None,
     overrides: SetOption = None,
