@@ -5,7 +5,7 @@
     detector = mimdet.load("runs/demo")
     detector.predict("photo.jpg").draw()
 
-The names are those of `mimdet_cli.api`; torch is loaded when one of them is first used.
+The names are those of `mimdet_cli.api`; torch is loaded on the first use of one.
 """
 
 from importlib import import_module
@@ -34,7 +34,6 @@ API = (
 
 
 def __getattr__(name: str) -> Any:
-    """A name of the Python API."""
     if name in API:
         from mimdet_cli import integrity
 

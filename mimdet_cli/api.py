@@ -1,4 +1,4 @@
-"""The Python API: what the command line does, for notebooks and programs.
+"""The Python API: the commands as functions, for notebooks and programs.
 
     import mimdet_cli as mimdet
 
@@ -6,13 +6,12 @@
     mimdet.evaluate(run).to_json()
     mimdet.load(run).predict("photo.jpg").draw()
 
-A recipe is a shipped name, a file, a dictionary with the sections of a recipe file (`extends`
-included), or a `Recipe`; `overrides` change single values by their dotted keys. Mistakes raise
-`MimdetError`, which says what, where, and what to do (pydantic's `ValidationError` where a `Recipe`
-is made). Jobs are quiet, but for warnings, and leave the program's random numbers alone, except
-`train`, which seeds its steps. Give
-`progress=Console()` for the lines and bars of the command line, or an object of your own with the
-methods of `mimdet_cli.progress.Progress`.
+A recipe is the name of a shipped one, a file, a dictionary with the sections of a recipe file
+(including `extends`), or a `Recipe`; `overrides` change single values by dotted key. User errors
+raise `MimdetError`, which states the problem, where it is and how to fix it; constructing a
+`Recipe` directly raises pydantic's `ValidationError`. Apart from warnings, functions print nothing;
+pass `progress=Console()` for the output of the command line, or any object with the methods of
+`mimdet_cli.progress.Progress`. Only `train` changes the global random state: it seeds every step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +31,9 @@ from mimdet_cli.jobs.scoring import ScoringReport, score_run
 from mimdet_cli.jobs.training import TrainingReport
 from mimdet_cli.jobs.training import train as run_training
 from mimdet_cli.progress import QUIET, MimdetWarning, Progress
-from mimdet_cli.recipe.given import RecipeLike, changes, resolve_recipe
+from mimdet_cli.recipe.from_python import RecipeLike, changes, resolve_recipe
 from mimdet_cli.recipe.schema import Recipe
-from mimdet_cli.seeding import own_random_numbers
+from mimdet_cli.seeding import preserve_random_state
 
 __all__ = [
     "Console",
@@ -59,11 +58,11 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     device: str | None = None,
 ) -> Detector:
-    """The detector of a run folder (its `last/`), or of `best/`, `last/` or `step-N/` in one.
+    """Load the detector of a run folder (its `last/`), or of its `best/`, `last/` or `step-N/`.
 
-    `overrides` may change how it is used, such as `{"backbone.eval_ratio": 0.5}` or
-    `{"data.eval_short_side": 640}`. `device` is "cpu", "cuda", "cuda:1" or "mps", by default the
-    first GPU, else the CPU. Raises `WeightsError` where there is no whole checkpoint.
+    `overrides` may change evaluation settings, such as `{"backbone.eval_ratio": 0.5}` or
+    `{"data.eval_short_side": 640}`. `device` is "cpu", "cuda", "cuda:1" or "mps"; default: the
+    first GPU, else the CPU. Raises `WeightsError` if there is no complete checkpoint.
     """
     return load_detector(_path(run), overrides=changes(overrides), device=device)
 
@@ -79,10 +78,10 @@ def train(
     device: str | None = None,
     progress: Progress = QUIET,
 ) -> TrainingReport:
-    """Train a recipe into the run folder `out`, by default `runs/NAME-TIME`.
+    """Train a recipe and write the run folder `out`, by default `runs/NAME-TIME`.
 
-    `data` is a folder in COCO layout. The report has the folder (`run`), the steps, the seconds,
-    and what the last evaluation found (`scored`).
+    `data` is a folder in COCO layout. The report has the folder (`run`), the number of steps, the
+    seconds, and the result of the last evaluation (`scored`).
     """
     resolved = resolve_recipe(recipe, overrides, data=data, seed=seed)
     folder = choose_folder(None if out is None else _path(out), resolved.recipe.name, resume=resume)
@@ -100,10 +99,11 @@ def evaluate(
     device: str | None = None,
     progress: Progress = QUIET,
 ) -> ScoringReport:
-    """AP of a run, or of a checkpoint in it, on the val split of `data` (that of the run if None).
+    """AP of a run, or of a checkpoint in it, on the val split of `data` (default: the run's data).
 
-    `ratio` is the share of the tokens that the backbone sees, `evals` the sampled evaluations of
-    each image that are merged. Predictions and pictures go to `out`, by default `RUN/eval/NAME`.
+    `ratio` is the share of tokens that the backbone sees. `evals` is the number of evaluations of
+    each image, with differently sampled tokens, that are merged. Predictions and plots go to
+    `out`, by default `RUN/eval/NAME`.
     """
     return score_run(
         _path(run),
@@ -125,15 +125,15 @@ def build_model(
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = QUIET,
 ) -> MaskRCNN:
-    """The detector of a recipe as a bare `torch.nn.Module`, on the CPU.
+    """The detector of a recipe as a plain `torch.nn.Module`, on the CPU.
 
-    In training mode it takes a list of images (3, h, w) uint8 and their `Target`s and gives losses
-    by name; in evaluation mode it takes images and gives `Detections` in their pixels. Its weights
-    are drawn from the recipe's seed; with `weights`, those that `init` names are loaded.
+    In training mode it takes a list of images (3, h, w) uint8 and their `Target`s and returns
+    losses by name; in evaluation mode it takes images and returns `Detections` in their pixels.
+    Weights are initialised from the recipe's seed; `weights=True` loads those named in `init`.
     """
     names = _class_names(classes)
     resolved = complete(resolve_recipe(recipe, overrides))
-    with own_random_numbers():
+    with preserve_random_state():
         model = build_detector(resolved.recipe, len(names))
     if weights:
         categories = [Category(i, name) for i, name in enumerate(names, 1)]
@@ -142,15 +142,14 @@ def build_model(
 
 
 def _class_names(classes: int | Sequence[str]) -> list[str]:
-    """One name for each class."""
     if isinstance(classes, int) and classes >= 1:
         return [f"class {i}" for i in range(1, classes + 1)]
     if not isinstance(classes, int | str) and 0 < len(classes) == len(set(classes)):
         return list(classes)
     raise RecipeError(
-        f"{classes!r} does not say which classes there are.",
+        f"{classes!r} is neither a number of classes nor a list of class names.",
         where="classes",
-        fix="give a number of at least 1, or a list of different names.",
+        fix="give a number of at least 1, or a list of distinct names.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The command table: every verb and where it is."""
+"""The command table."""
 
 from typing import Annotated
 
@@ -62,11 +62,13 @@ def mimdet(
     ] = False,
     traceback: Annotated[
         bool,
-        typer.Option("--traceback", help="Show the Python traceback of an error (anywhere)."),
+        typer.Option("--traceback", help="Show Python tracebacks; valid after any command."),
     ] = False,
     no_plugins: Annotated[
         bool,
-        typer.Option("--no-plugins", help="Use mimdet's own backbones only (anywhere)."),
+        typer.Option(
+            "--no-plugins", help="Disable third-party backbones; valid after any command."
+        ),
     ] = False,
 ) -> None:
     """Fine-tune plain vision transformers for detection and instance segmentation."""

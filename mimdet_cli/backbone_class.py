@@ -1,4 +1,4 @@
-"""The class behind a backbone's name, checked to keep the contract; without the rest of `build`."""
+"""Load the class of a named backbone and check it against the contract, without `build`."""
 
 from inspect import isfunction
 from textwrap import shorten
@@ -10,77 +10,79 @@ from mimdet_cli import plugins
 from mimdet_cli.errors import PluginError
 
 EDITS = {
-    1: "install a version of its package that matches, or edit the class: take out `from_options`, "
-    "let `__init__(self, options)` do its work, beginning with `super().__init__(options)`; let "
-    "`tokens_seen(height, width)` stand for the attribute `tokens`, and `Options.token_sampling` "
-    "name the option that --ratio sets; and write `contract = 2`.",
+    1: "install a matching version of its package, or edit the class: replace `from_options` by "
+    "`__init__(self, options)`, which starts with `super().__init__(options)`; replace the "
+    "attribute `tokens` by `tokens_seen(height, width)`; name the option that --ratio sets in "
+    "`Options.token_sampling`; and set `contract = 2`.",
 }
-"""What makes a class of an older version keep this one."""
+"""How to migrate a class from an older version of the contract."""
 LEFTOVERS = ("from_options", "tokens")
-"""Members that version 1 asked for, and version 2 does without."""
+"""Members that version 1 required and version 2 does not have."""
 
 
 def backbone_class(name: str) -> type[Backbone]:
-    """The class behind a backbone's name, checked to keep this version of the contract."""
-    found = plugins.load(name)
-    wrong = breach(found)
-    if wrong is not None:
-        claim = plugins.find(name)
-        what, fix = wrong
+    """The class of a named backbone, checked against this version of the contract."""
+    kind = plugins.load(name)
+    problem = breach(kind)
+    if problem is not None:
+        registration = plugins.find(name)
+        what, fix = problem
         raise PluginError(
-            f"the backbone '{name}' {what}", where=f"{claim.value} of {claim.provider}", fix=fix
+            f"the backbone '{name}' {what}",
+            where=f"{registration.value} of {registration.provider}",
+            fix=fix,
         )
-    _refuse_other_options(name, found)
-    return found
+    _refuse_other_options(name, kind)
+    return kind
 
 
-def _refuse_other_options(name: str, found: type[Backbone]) -> None:
-    """The class's `Options` have to be those that the group of options names, if it names any."""
-    declared = plugins.options_claim(plugins.find(name))
-    if declared is None or plugins.load_claim(declared) is found.Options:
+def _refuse_other_options(name: str, kind: type[Backbone]) -> None:
+    """Raise unless the class's `Options` are those that its distribution registers, if any."""
+    declared = plugins.options_registration(plugins.find(name))
+    if declared is None or plugins.load_registration(declared) is kind.Options:
         return
     raise PluginError(
-        f"the backbone '{name}' has other options than its distribution declares.",
+        f"the `Options` of the backbone '{name}' are not those that its distribution registers.",
         where=f"{declared.value} of {declared.provider}",
-        fix=f"let the group {plugins.OPTIONS_GROUP} name the class that is its `Options`.",
+        fix=f"register the `Options` class in the group {plugins.OPTIONS_GROUP}.",
     )
 
 
-def breach(found: Any) -> tuple[str, str] | None:
-    """What keeps the object behind an entry point from being a backbone, and what mends it."""
-    if not (isinstance(found, type) and issubclass(found, Backbone)):
+def breach(candidate: Any) -> tuple[str, str] | None:
+    """Why an entry point's object is not a valid backbone, and how to fix it; None if it is."""
+    if not (isinstance(candidate, type) and issubclass(candidate, Backbone)):
         return (
-            f"is {shorten(repr(found), 80)}, not a class derived from Backbone.",
+            f"is {shorten(repr(candidate), 80)}, not a subclass of Backbone.",
             "derive it from mimdet_cli.plugin_api.Backbone.",
         )
-    leftover = _leftovers(found)
-    version = 1 if leftover else found.contract
+    leftover = _leftovers(candidate)
+    version = 1 if leftover else candidate.contract
     if version != CONTRACT_VERSION:
-        told = f" It has `{'` and `'.join(leftover)}` of version 1." if leftover else ""
+        evidence = f" It has `{'` and `'.join(leftover)}` of version 1." if leftover else ""
         return (
-            f"keeps version {version} of the contract, this mimdet needs {CONTRACT_VERSION}.{told}",
-            EDITS.get(version, "install a version of its package that matches."),
+            f"implements contract version {version}; mimdet needs {CONTRACT_VERSION}.{evidence}",
+            EDITS.get(version, "install a matching version of its package."),
         )
-    if missing := sorted(found.__abstractmethods__):
-        return f"does not define {', '.join(missing)}.", "every backbone has to define these."
-    options = getattr(found, "Options", None)
+    if missing := sorted(candidate.__abstractmethods__):
+        return f"does not define {', '.join(missing)}.", "define them: every backbone must."
+    options = getattr(candidate, "Options", None)
     if not (isinstance(options, type) and issubclass(options, BackboneOptions)):
         return (
             "has no Options.",
-            "give it a class derived from mimdet_cli.plugin_api.BackboneOptions.",
+            "set it to a subclass of mimdet_cli.plugin_api.BackboneOptions.",
         )
     return None
 
 
 def _leftovers(kind: type[Backbone]) -> list[str]:
-    """The members of version 1 that a class has which writes no version of its own.
+    """The version 1 members of a class that does not state its contract version.
 
-    A class that writes one may use the names as it likes; a method `tokens` is none of version 1.
+    A class that does may use these names freely, and a method `tokens` is not of version 1.
     """
     own = [vars(base) for base in kind.__mro__ if base not in Backbone.__mro__]
     if any("contract" in members for members in own):
         return []
-    found = {name: members[name] for members in own for name in LEFTOVERS if name in members}
-    if isfunction(found.get("tokens")):
-        del found["tokens"]
-    return sorted(found)
+    leftovers = {name: members[name] for members in own for name in LEFTOVERS if name in members}
+    if isfunction(leftovers.get("tokens")):
+        del leftovers["tokens"]
+    return sorted(leftovers)

@@ -1,6 +1,6 @@
-"""The one place where recipe, backbone, head, data, optimizer and schedule meet.
+"""The only place that combines recipe, backbone, head, data, optimizer and schedule.
 
-Everything returned is a plain object that knows nothing of recipes.
+Everything returned is a plain object that is independent of recipes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,23 +23,22 @@ from mimdet_cli.engine.schedule import Schedule, scaled_lr
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.engine.step import Step
 from mimdet_cli.errors import PluginError, RecipeError, ResourceError
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import Completed, ResolvedRecipe, check_options, with_options
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 from mimdet_cli.seeding import seed_weights
 
 
 def complete(resolved: ResolvedRecipe) -> Completed:
-    """The recipe with its backbone's options checked and written out; its class is loaded here."""
+    """The recipe with all options of its backbone, validated by the backbone's own class."""
     section = resolved.recipe.backbone
     options_class = backbone_class(section.name).Options
     return with_options(resolved, check_options(options_class, section.values, resolved.origins))
 
 
 def build_detector(recipe: CompletedRecipe, classes: int, world: int = 1) -> MaskRCNN:
-    """The detector of a completed recipe, with weights drawn from its seed.
+    """The detector of a completed recipe, with weights initialised from its seed.
 
-    `world` is the number of processes; in one alone "syncbn" is plain "bn".
+    `world` is the number of processes; with one, "syncbn" is plain "bn".
     """
     head, options = recipe.head, recipe.backbone.options
     if world == 1:
@@ -63,22 +62,22 @@ def build_detector(recipe: CompletedRecipe, classes: int, world: int = 1) -> Mas
 
 
 def _refuse_unfinished(backbone: Backbone, name: str) -> None:
-    """What the head is built from has to be known before the first forward pass."""
+    """Raise unless the backbone has set what the head is built from."""
     levels, padding = getattr(backbone, "levels", ()), getattr(backbone, "padding", None)
-    wrong = [] if isinstance(padding, Padding) else ["padding, a Padding"]
+    missing = [] if isinstance(padding, Padding) else ["padding (a Padding)"]
     if not levels or not all(isinstance(level, Level) for level in levels):
-        wrong.append("levels, a tuple of Level")
-    if wrong:
-        claim = plugins.find(name)
+        missing.append("levels (a tuple of Level)")
+    if missing:
+        registration = plugins.find(name)
         raise PluginError(
-            f"the backbone '{name}' has not set its {' nor its '.join(wrong)}.",
-            where=f"{claim.value} of {claim.provider}",
+            f"the backbone '{name}' does not set {' or '.join(missing)}.",
+            where=f"{registration.value} of {registration.provider}",
             fix="set them in its __init__.",
         )
 
 
 def refuse_large_images(recipe: CompletedRecipe, padding: Padding) -> None:
-    """Every size that `data` can give an image has to fit the square of the backbone, if any."""
+    """Raise if the data settings allow images larger than the backbone's square, if it has one."""
     side = padding.square
     if side is None:
         return
@@ -90,13 +89,13 @@ def refuse_large_images(recipe: CompletedRecipe, padding: Padding) -> None:
         sizes["data.max_side"] = data.max_side
     else:
         sizes["data.largest"] = data.largest
-    of = "'backbone.square'" if "square" in recipe.backbone.values else "its options"
+    square = "'backbone.square'" if "square" in recipe.backbone.values else "the backbone's square"
     errors = [
         RecipeError(
             f"'{key}' {size} is larger than the square of {side} pixels that the backbone "
             f"'{recipe.backbone.name}' pads images to.",
             where=key,
-            fix=f"set '{key}' to at most {side}, or enlarge the square by {of}.",
+            fix=f"set '{key}' to at most {side}, or increase {square}.",
         )
         for key, size in sizes.items()
         if size > side
@@ -106,7 +105,7 @@ def refuse_large_images(recipe: CompletedRecipe, padding: Padding) -> None:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device called `name`, or the first GPU, or the CPU."""
+    """The device called `name`; by default the first GPU, else the CPU."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -121,7 +120,7 @@ def choose_device(name: str | None) -> torch.device:
         raise ResourceError(
             f"the device '{name}' cannot be used: {str(error).splitlines()[0]}",
             where="device",
-            fix="use the device cpu, or install a torch build with support for it.",
+            fix="use the device cpu, or install a torch build that supports it.",
         ) from error
     return device
 
@@ -129,7 +128,7 @@ def choose_device(name: str | None) -> torch.device:
 def usable_precision(
     recipe: CompletedRecipe, device: torch.device
 ) -> Literal["fp32", "bf16", "fp16"]:
-    """The recipe's precision, or fp32 where the device has no fast half precision to offer."""
+    """The recipe's precision, or fp32 where the device does not support it."""
     if recipe.train.precision == "fp16" and device.type == "cpu":
         return "fp32"
     return recipe.train.precision
@@ -161,14 +160,14 @@ def build_step(recipe: CompletedRecipe, steps: int, device: torch.device) -> Ste
 
 
 def read_split(data: Data, split: Literal["train", "val"], need_masks: bool) -> CocoSplit:
-    """A split of the recipe's data, read and checked."""
+    """Read and check a split of the recipe's data."""
     return load_split(*find_data(data, split), need_masks=need_masks, scored=split == "val")
 
 
 def step_batches(
     recipe: CompletedRecipe, split: CocoSplit, device: torch.device, start: int, steps: int
 ) -> Iterator[Sequence[Batch]]:
-    """The micro-batches of each step from `start` (finished steps) to `steps`."""
+    """The micro-batches of each step, after `start` finished steps and up to `steps`."""
     parts = recipe.train.accumulate
     batches = iter(
         train_loader(

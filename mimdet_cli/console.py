@@ -1,4 +1,4 @@
-"""The only printer: results go to stdout, the story to stderr, Rich is used on a terminal only."""
+"""All terminal output: results to stdout, the log to stderr; Rich is used on a terminal only."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ QUIET_S = 10.0
 
 
 class Console:
-    """Writes to the two streams; on a terminal with colour and live progress, else plain lines."""
+    """Writes results and the log; in colour with live progress bars on a terminal."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -26,24 +26,24 @@ class Console:
         self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
-        """One line of the story."""
-        self._tell(text)
+        """Log one line."""
+        self._log(text)
 
     def warn(self, text: str) -> None:
-        """One line of the story that should not be overlooked."""
-        self._tell(f"warning: {text}", style="yellow")
+        """Log a warning."""
+        self._log(f"warning: {text}", style="yellow")
 
     def error(self, error: MimdetError) -> None:
-        """Every mistake of a stage: what, where, and what to do."""
-        for one in error.each():
-            self._tell(f"error: {one.what}", style="bold red")
-            if one.where:
-                self._tell(f"  at:  {one.where}")
-            if one.fix:
-                self._tell(f"  fix: {one.fix}")
+        """Log an error and those reported with it: what, where and how to fix it."""
+        for part in error.each():
+            self._log(f"error: {part.what}", style="bold red")
+            if part.where:
+                self._log(f"  at:  {part.where}")
+            if part.fix:
+                self._log(f"  fix: {part.fix}")
 
     def result(self, value: str | Sequence[str] | Mapping[str, Any]) -> None:
-        """Lines as they are; a mapping as JSON."""
+        """Print lines as they are, a mapping as JSON."""
         if isinstance(value, Mapping):
             text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
         else:
@@ -52,9 +52,9 @@ class Console:
         self._out.flush()
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Columns of text, left-aligned and two spaces apart.
+        """Print left-aligned columns.
 
-        A terminal wraps long cells, but for the first column, which names the row.
+        On a terminal, long cells wrap, except in the first column, which names the row.
         """
         if not self._out.isatty():
             self.result(align([header, *rows]))
@@ -72,7 +72,7 @@ class Console:
 
     @contextmanager
     def steps(self, total: int, *, start: int = 0, every: int = 20) -> Iterator["StepLine"]:
-        """Progress of `total` steps, of which `start` are done; a plain line every `every`."""
+        """Progress of `total` steps after `start`; off a terminal, a line every `every` steps."""
         with self._bar("training", total, start) as bar:
             yield StepLine(self, bar, total, start, every)
 
@@ -82,7 +82,7 @@ class Console:
         with self._bar(label, total, 0) as bar:
             yield ItemLine(self, bar, total, label)
 
-    def _tell(self, text: str, style: str | None = None) -> None:
+    def _log(self, text: str, style: str | None = None) -> None:
         if not self._err.isatty():
             self._err.write(f"{text}\n")
             self._err.flush()
@@ -94,7 +94,7 @@ class Console:
 
     @contextmanager
     def _bar(self, label: str, total: int, done: int) -> Iterator["Bar | None"]:
-        """A line of the live display; None off a terminal. Bars may be nested."""
+        """A bar of the live display; None off a terminal. Bars may be nested."""
         if not self._err.isatty():
             yield None
             return
@@ -115,19 +115,19 @@ class Console:
 
 
 class Bar:
-    """One line of the live display."""
+    """One bar of the live display."""
 
     def __init__(self, bars: "RichProgress", task: "TaskID") -> None:
         self._bars = bars
         self._task = task
 
     def set(self, done: int, note: str = "") -> None:
-        """Show that `done` items are done."""
+        """Show that `done` items are finished."""
         self._bars.update(self._task, completed=done, note=note)
 
 
 class StepLine:
-    """Shows the step, loss, learning rate, speed and remaining time of a training run."""
+    """Shows step, loss, learning rate, speed and remaining time of a training run."""
 
     def __init__(
         self, console: Console, bar: Bar | None, total: int, start: int, every: int
@@ -140,7 +140,7 @@ class StepLine:
         self._spent_s = 0.0
 
     def update(self, step: int, *, loss: float, lr: float, step_s: float) -> None:
-        """Step number `step` (from 1) took `step_s` seconds, without evaluation and saving."""
+        """Report step `step` (from 1); `step_s` excludes evaluation and saving."""
         self._spent_s += step_s
         mean_s = self._spent_s / max(step - self._first, 1)
         left_s = mean_s * (self._total - step)
@@ -152,7 +152,7 @@ class StepLine:
 
 
 class ItemLine:
-    """Shows how many items are done; plain lines at most every ten seconds, and at the end."""
+    """Counts finished items; off a terminal, one line per ten seconds at most, and a last one."""
 
     def __init__(self, console: Console, bar: Bar | None, total: int, label: str) -> None:
         self._console = console
@@ -160,10 +160,10 @@ class ItemLine:
         self._total = total
         self._label = label
         self._done = 0
-        self._began = self._spoke = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def advance(self, items: int = 1) -> None:
-        """`items` more are done."""
+        """Count `items` more as finished."""
         self._done += items
         now = time.monotonic()
         left_s = (now - self._began) / self._done * (self._total - self._done)
@@ -172,8 +172,8 @@ class ItemLine:
         elif self._done == self._total:
             took = clock(now - self._began)
             self._console.say(f"{self._label} {self._done}/{self._total}  took {took}")
-        elif now - self._spoke >= QUIET_S:
-            self._spoke = now
+        elif now - self._printed >= QUIET_S:
+            self._printed = now
             self._console.say(f"{self._label} {self._done}/{self._total}  eta {clock(left_s)}")
 
 

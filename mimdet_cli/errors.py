@@ -1,4 +1,4 @@
-"""What a user can mend: what happened, where, and what to do, with the exit code of its kind.
+"""Errors that the user can fix: what happened, where, how to fix it, and the exit code.
 
 Exit codes: 0 ok, 1 bug, 2 usage or recipe, 3 data, 4 weights or hub, 5 plugin,
 6 resources, 7 diverged, 75 preempted and resumable, 130 interrupted.
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class MimdetError(Exception):
-    """A mistake that the user can mend; `also` holds the others found in the same stage."""
+    """An error that the user can fix; `also` holds others found at the same time."""
 
     exit_code: ClassVar[int] = 2
 
@@ -24,13 +24,13 @@ class MimdetError(Exception):
 
     @classmethod
     def joined(cls, errors: Sequence["MimdetError"]) -> "MimdetError":
-        """One error that carries all of a stage's; `errors` is not empty."""
+        """Combine `errors`, of which there is at least one, into a single one."""
         first, *rest = errors
-        first.also = (*first.also, *(one for error in rest for one in error.each()))
+        first.also = (*first.also, *(part for error in rest for part in error.each()))
         return first
 
     def each(self) -> list["MimdetError"]:
-        """This error and those found with it, in order."""
+        """This error and those combined with it, in order."""
         return [self, *self.also]
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class MimdetError(Exception):
 
 
 class RecipeError(MimdetError):
-    """A wrong command line or recipe."""
+    """An invalid command line or recipe."""
 
     exit_code = 2
 
@@ -53,30 +53,30 @@ class DataError(MimdetError):
 
 
 class WeightsError(MimdetError):
-    """Weights that are missing, damaged, or do not fit."""
+    """Weights that are missing, damaged or incompatible."""
 
     exit_code = 4
 
 
 class PluginError(MimdetError):
-    """A backbone that cannot be found or loaded, or that breaks its contract."""
+    """A backbone that cannot be found or loaded, or that breaks the contract."""
 
     exit_code = 5
 
 
 class ResourceError(MimdetError):
-    """Not enough memory, disk or shared memory, or a folder that cannot be written."""
+    """Not enough memory, disk space or shared memory, or a folder that is not writable."""
 
     exit_code = 6
 
 
 class DivergedError(MimdetError):
-    """A loss or a gradient that is not a finite number."""
+    """A loss or gradient that is not finite."""
 
     exit_code = 7
 
 
 class BusyError(MimdetError):
-    """Something that another process is at work on; try again later."""
+    """A resource that another process is using; try again later."""
 
     exit_code = 75

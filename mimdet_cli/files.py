@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes of files and folders, and small file helpers."""
 
 import errno
 import hashlib
@@ -15,16 +15,16 @@ from pathlib import Path
 from mimdet_cli.errors import ResourceError
 
 REMAINS = re.compile(r"\..+\.[0-9a-f]{8}\.mimdet-(partial|old)")
-"""Names of folders that are being filled or removed."""
+"""Names of temporary folders that are being filled or removed."""
 REMAINS_S = 24 * 3600
-"""After so long without a change such a folder is of a process that was killed."""
+"""A temporary folder that has not changed for this long belongs to a killed process."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to fill, renamed to `path` on success; nobody else, on any machine, fills the same.
+    """A temporary file that is renamed to `path` on success; creates the parent folder.
 
-    The folder is made if there is none.
+    Its name is unique, so that concurrent writers, even on other machines, do not collide.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -38,26 +38,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in the place of what the file holds."""
+    """Write `text` to a file, atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def make_folder(path: Path, what: str, *, fix: str = "give another folder.") -> None:
-    """Make a folder, called `what` in the error, and those above it; it may be there already."""
+    """Create a folder and its parents unless it exists; errors call it `what`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(
-            f"{what} cannot be made: {error.strerror}.", where=str(path), fix=fix
+            f"cannot create {what}: {error.strerror}.", where=str(path), fix=fix
         ) from error
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, renamed to `path` on success; an older one there is replaced.
+    """A temporary folder that replaces `path` on success.
 
-    Nobody else fills the same. What killed processes left beside it is removed after a day.
+    Its name is unique. Leftovers of killed processes beside it are removed after a day.
     """
     partial = _beside(path, "partial")
     partial.mkdir(parents=True)
@@ -78,7 +78,7 @@ def _beside(path: Path, state: str) -> Path:
 
 
 def _put(partial: Path, path: Path) -> None:
-    """Rename a folder to `path`, as often as another process is there first; the last one stays."""
+    """Rename a folder to `path`; retried while other processes do the same, the last one wins."""
     while True:
         try:
             partial.rename(path)
@@ -86,7 +86,7 @@ def _put(partial: Path, path: Path) -> None:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
             old = _beside(path, "old")
-            with suppress(FileNotFoundError):  # the other process has moved it away
+            with suppress(FileNotFoundError):  # another process has moved it already
                 path.rename(old)
             shutil.rmtree(old, ignore_errors=True)
         else:
@@ -94,16 +94,16 @@ def _put(partial: Path, path: Path) -> None:
 
 
 def _remove_remains(folder: Path) -> None:
-    for one in folder.iterdir():
-        if REMAINS.fullmatch(one.name):
-            with suppress(FileNotFoundError):  # it is being removed by its own process
-                changed = max(file.stat().st_mtime for file in (one, *one.rglob("*")))
+    for path in folder.iterdir():
+        if REMAINS.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # its own process is removing it
+                changed = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
                 if changed < time.time() - REMAINS_S:
-                    shutil.rmtree(one, ignore_errors=True)
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _mode_of_new(path: Path) -> int:
-    """The permissions of a file that is made at `path`, where none is, as the user asks for."""
+    """The permissions that the user's umask gives to a new file at `path`, which must not exist."""
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)
     path.unlink()
@@ -111,9 +111,9 @@ def _mode_of_new(path: Path) -> int:
 
 
 def _finish(file: Path, mode: int) -> None:
-    """Have the content on the disk before the name says that it is there, for all who may read it.
+    """Set the permissions and flush the content to disk before the file is renamed.
 
-    Some libraries, safetensors among them, make files that only their owner may read.
+    Some libraries, safetensors among them, create files that only their owner can read.
     """
     if stat.S_IMODE(file.stat().st_mode) != mode:
         file.chmod(mode)
@@ -128,7 +128,7 @@ def sha256(path: Path) -> str:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same bytes at `target`, sharing the disk space where the file system can."""
+    """Hard-link `source` to `target`, or copy it where links are not supported."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,7 +1,7 @@
-"""Refuse to run when `backbones` or `heads` would come from somebody else.
+"""Refuse to run if another package shadows mimdet's `backbones` or `heads`.
 
-The two names are short, so a folder of the same name in the working directory, or another
-package's, can stand in front of ours. Half of ours with half of theirs fails in odd ways later.
+The names are short, so a folder in the working directory or another installed package can shadow
+them. Mixing the two would fail later in confusing ways.
 """
 
 from importlib.util import find_spec
@@ -13,31 +13,31 @@ HOME = Path(__file__).resolve().parents[1]
 
 
 def check(home: Path = HOME) -> None:
-    """Raise unless `backbones` and `heads` lie beside `mimdet_cli`, in the folder `home`."""
-    errors = [error for name in ("backbones", "heads") if (error := _stranger(name, home))]
+    """Raise unless `backbones` and `heads` are imported from `home`, beside `mimdet_cli`."""
+    errors = [error for name in ("backbones", "heads") if (error := _shadowed(name, home))]
     if errors:
         raise MimdetError.joined(errors)
 
 
-def _stranger(name: str, home: Path) -> MimdetError | None:
-    found = _folder_of(name)
-    if found is None:
+def _shadowed(name: str, home: Path) -> MimdetError | None:
+    folder = _folder_of(name)
+    if folder is None:
         return MimdetError(
-            f"the package '{name}' of mimdet is missing.",
+            f"mimdet's package '{name}' is missing.",
             where=str(home / name),
-            fix="install mimdet again: `pip install --force-reinstall --no-deps mimdet`.",
+            fix="reinstall mimdet: `pip install --force-reinstall --no-deps mimdet`.",
         )
-    if found == home / name:
+    if folder == home / name:
         return None
     return MimdetError(
-        f"'{name}' would be imported from another place than mimdet's own.",
-        where=str(found),
-        fix=f"rename that folder, or run from elsewhere; mimdet's own is {home / name}.",
+        f"another package shadows mimdet's '{name}'.",
+        where=str(folder),
+        fix=f"rename it, or run from another folder; mimdet's own is {home / name}.",
     )
 
 
 def _folder_of(name: str) -> Path | None:
-    """Folder, or file, that `import name` would take; None if there is none."""
+    """The folder or file that `import name` would load; None if there is none."""
     spec = find_spec(name)
     if spec is None:
         return None

@@ -1,8 +1,8 @@
-"""Ask about a backbone in a process of its own, so that what its package does hurts nobody else.
+"""Inspect a backbone in a separate process, so that its package cannot crash or hang this one.
 
     python -m mimdet_cli.backbone_options NAME QUESTION ANSWER
 
-is that process: it reads the question from one file, and writes the answer into the other.
+is that process: it reads the question from one file and writes the answer to the other.
 """
 
 import json
@@ -18,22 +18,22 @@ from typing import Any
 
 from mimdet_cli import plugins
 from mimdet_cli.errors import MimdetError, PluginError, RecipeError
-from mimdet_cli.plugins import NameClaim
+from mimdet_cli.plugins import Registration
 from mimdet_cli.recipe.reading import Origin
 
 TIMEOUT_S = 60.0
-"""Time for one package of a list."""
+"""Timeout per package when several are listed."""
 LONG_S = 600.0
-"""Time for the package that a user names."""
+"""Timeout for a package that the user names."""
 KINDS: dict[str, type[MimdetError]] = {kind.__name__: kind for kind in (RecipeError, PluginError)}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: the schema of the options and, if there are `values`, whether they are right.
+    """A request for the schema of a backbone's options and, given `values`, their validation.
 
-    `origins` say where the values were set. With `whole` the class is loaded and checked as well,
-    also where the options can be had without it.
+    `origins` say where the values were set. With `whole`, the backbone class is loaded and checked
+    even if the options can be loaded without it.
     """
 
     whole: bool = True
@@ -43,10 +43,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The schema, and the values with the defaults; or what is wrong.
+    """The schema, and the values with defaults filled in; or the errors.
 
-    `ended` says how the process ended where it gave no answer, `traceback` where an error was
-    raised.
+    `ended` says how the process ended if it wrote no answer. `traceback` belongs to the errors.
     """
 
     schema: dict[str, Any] | None = None
@@ -57,18 +56,20 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """What is wrong, in a line; empty where nothing is."""
+        """The first problem in one line; empty if there is none."""
         return self.ended or "".join(error.what for error in self.errors[:1])
 
     @property
     def where(self) -> str:
-        """The place of what is wrong, where there is one."""
+        """Where the first problem is; empty if unknown."""
         return "".join(error.where for error in self.errors[:1])
 
-    def checked(self, claim: NameClaim) -> "Answer":
-        """This answer; raises what is wrong with the backbone of `claim` or with the values."""
+    def checked(self, registration: Registration) -> "Answer":
+        """This answer; raises if the backbone or the values have problems."""
         if self.ended:
-            raise plugins.not_loaded(claim, self.ended, f"{claim.value} of {claim.provider}")
+            raise plugins.load_error(
+                registration, self.ended, f"{registration.value} of {registration.provider}"
+            )
         if self.errors:
             error = MimdetError.joined(self.errors)
             error.add_note(self.traceback)
@@ -76,32 +77,39 @@ class Answer:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """What the other process writes."""
-        told = [
-            {"kind": type(one).__name__, "what": one.what, "where": one.where, "fix": one.fix}
-            for one in self.errors
+        """Plain data, for `from_json`."""
+        errors = [
+            {
+                "kind": type(error).__name__,
+                "what": error.what,
+                "where": error.where,
+                "fix": error.fix,
+            }
+            for error in self.errors
         ]
-        return {**asdict(self), "errors": told}
+        return {**asdict(self), "errors": errors}
 
     @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> "Answer":
-        """What it has written, read."""
+    def from_json(cls, data: Mapping[str, Any]) -> "Answer":
+        """The inverse of `to_json`."""
         errors = (
-            KINDS.get(one["kind"], MimdetError)(one["what"], where=one["where"], fix=one["fix"])
-            for one in written["errors"]
+            KINDS.get(error["kind"], MimdetError)(
+                error["what"], where=error["where"], fix=error["fix"]
+            )
+            for error in data["errors"]
         )
-        return cls(**{**written, "errors": tuple(errors)})
+        return cls(**{**data, "errors": tuple(errors)})
 
 
-def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
-    """The answer of another process, which is ended after `timeout_s`.
+def run_isolated(name: str, question: Question, timeout_s: float) -> Answer:
+    """Answer `question` in a new process, which is killed after `timeout_s`.
 
-    What the package prints is dropped. The process is given this one's import path, and leads a
-    group of its own, so that what it may have started ends with it.
+    Its output is discarded. It inherits this process's import path and leads its own process group,
+    so that any children it starts are killed with it.
     """
     with TemporaryDirectory(prefix="mimdet-") as folder:
-        asked, answered = Path(folder) / "question.json", Path(folder) / "answer.json"
-        asked.write_text(json.dumps(asdict(question)), encoding="utf-8")
+        question_file, answer_file = Path(folder) / "question.json", Path(folder) / "answer.json"
+        question_file.write_text(json.dumps(asdict(question)), encoding="utf-8")
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -109,8 +117,8 @@ def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
                 "-m",
                 "mimdet_cli.backbone_options",
                 name,
-                str(asked),
-                str(answered),
+                str(question_file),
+                str(answer_file),
             ],
             env={
                 **os.environ,
@@ -126,20 +134,20 @@ def ask_apart(name: str, question: Question, timeout_s: float) -> Answer:
         except subprocess.TimeoutExpired:
             return Answer(ended=f"its import took longer than {timeout_s:g} s")
         finally:
-            _end(process)
-        if not answered.is_file():
-            return Answer(ended=f"its import ended the process: {_ending(code)}")
-        return Answer.from_json(json.loads(answered.read_text(encoding="utf-8")))
+            _kill_group(process)
+        if not answer_file.is_file():
+            return Answer(ended=f"its import ended the process: {_exit_reason(code)}")
+        return Answer.from_json(json.loads(answer_file.read_text(encoding="utf-8")))
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and what it started, if anything of it is left."""
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the process and its children, if any are still running."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # all of it has ended by itself
+        return
     process.wait()
 
 
-def _ending(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

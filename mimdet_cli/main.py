@@ -1,7 +1,7 @@
-"""Run one command: the one place where an error becomes a message and an exit code.
+"""Run one command; the only place that turns errors into messages and exit codes.
 
-The command table is imported inside, because a stranger's `heads` or `backbones` on the path has to
-be told of first.
+The command table is imported late, so that `integrity.check` runs before `heads` and `backbones`
+are imported.
 """
 
 import errno
@@ -38,7 +38,7 @@ def _run(words: list[str], *, wants_traceback: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has seen enough; nothing more may be written to it.
+        # stdout was closed by its reader, such as `head`; silence the flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except typer.TyperException as error:
@@ -54,7 +54,7 @@ def _run(words: list[str], *, wants_traceback: bool) -> int:
 
 def _usage_error(error: typer.TyperException) -> int:
     console = Console()
-    if type(error).__name__ == "NoArgsIsHelpError":  # Typer's way to show help; not public
+    if type(error).__name__ == "NoArgsIsHelpError":  # how Typer shows help; not public
         console.say(error.format_message())
         return MimdetError.exit_code
     context = getattr(error, "ctx", None)
@@ -65,7 +65,7 @@ def _usage_error(error: typer.TyperException) -> int:
 
 
 def _fail(error: BaseException) -> int:
-    """Print what went wrong, in terms of what the user can do, and return the exit code."""
+    """Print an error and return its exit code; unknown errors are reported as bugs."""
     known = error if isinstance(error, MimdetError) else _resource_error(error)
     known = known or plugins.blame(error)
     if known is not None:
@@ -75,14 +75,14 @@ def _fail(error: BaseException) -> int:
     Console().error(
         MimdetError(
             f"this is a bug in mimdet: {type(error).__name__}: {text}",
-            fix="run the command again with --traceback, and report what it prints.",
+            fix="run the command again with --traceback, and report the output.",
         )
     )
     return 1
 
 
 def _resource_error(error: BaseException) -> ResourceError | None:
-    """Exhausted memory, disk or shared memory, or a missing permission; None if it is neither."""
+    """Exhausted memory, disk or shared memory, or a missing permission; None if it is another."""
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return _memory_error()
@@ -90,9 +90,9 @@ def _resource_error(error: BaseException) -> ResourceError | None:
         return _memory_error()
     if isinstance(error, RuntimeError) and "shared memory" in text:
         return ResourceError(
-            "the processes that read images ran out of shared memory.",
+            "the data loading processes ran out of shared memory.",
             where="/dev/shm",
-            fix="enlarge it (docker: --shm-size 8g), or use --set data.workers=0.",
+            fix="increase it (docker: --shm-size 8g), or use --set data.workers=0.",
         )
     if not isinstance(error, OSError):
         return None
@@ -101,15 +101,15 @@ def _resource_error(error: BaseException) -> ResourceError | None:
         return ResourceError("the disk is full.", where=where, fix="free some space.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(
-            "this file or folder may not be read or written.",
+            "permission denied for this file or folder.",
             where=where,
-            fix="change its permissions, or choose another place.",
+            fix="change its permissions, or choose another location.",
         )
     return None
 
 
 def _memory_error() -> ResourceError:
     return ResourceError(
-        "there is not enough memory.",
+        "not enough memory.",
         fix="lower train.batch or data.max_side, or raise train.accumulate.",
     )

@@ -1,12 +1,12 @@
-"""The names promised to third-party backbones; everything else in mimdet may move.
+"""The stable API for third-party backbones; everything else in mimdet may move.
 
-A backbone subclasses `Backbone`, and is declared in its own `pyproject.toml`:
+A backbone subclasses `Backbone`, and its `pyproject.toml` registers it:
 
     [project.entry-points."mimdet.backbones"]
     my-backbone = "my_package:MyBackbone"
 
-What it promises is checked by `mimdet backbones check my-backbone`, and in its package's tests,
-each promise a test of its own:
+`mimdet backbones check my-backbone` checks its promises. To check them in the package's tests, one
+test per promise:
 
     import pytest
     from mimdet_cli.plugin_api import promises
@@ -16,15 +16,16 @@ each promise a test of its own:
     def test_my_backbone_keeps(promise):
         promise.check(MyBackbone)  # or promise.check(MyBackbone, {"depth": 4})
 
-`CONTRACT_VERSION` is the version of all of this: of the base class, of what the head and the
-optimizer read off it, and of the names below. It rises when a backbone that kept its promises no
-longer would; names may be added without that. A backbone of another version is refused by name.
+`CONTRACT_VERSION` covers the base class, what the head and the optimizer read from it, and the
+names below. It increases when an existing backbone could break; adding names does not change it.
+A backbone of another version is refused with an error.
 
-An option that may be "syncbn" is a `Norm`, or `Annotated[Literal[...], NORM_NAME]` where fewer
-names are allowed: in a single process it is then "bn", whatever the option is called.
+Annotate an option that may be "syncbn" as `Norm`, or as `Annotated[Literal[...], NORM_NAME]` to
+allow fewer names: in a single process it becomes "bn", whatever the option is called.
 
-A module that takes no more than `BackboneOptions` and these from here loads without torch. Options
-in such a module may be declared too, so that recipes are checked and shown in a moment:
+A module that imports only `BackboneOptions`, `Norm`, `NORM_NAME`, `TokenSampling`, `Effect`,
+`Identity` and `Role` from here loads without torch. Register the options from such a module too,
+so that recipes are checked and shown quickly:
 
     [project.entry-points."mimdet.options"]
     my-backbone = "my_package.options:MyOptions"
@@ -85,7 +86,7 @@ WITH_TORCH = {
     "backbones.layers.fpn": ("FPN",),
     "backbones.layers.simple_pyramid": ("SimplePyramid",),
 }  # fmt: skip
-"""Names by the module that has them, each of which loads torch and is imported on use."""
+"""Names whose modules load torch, by module; imported on first use."""
 
 
 def __getattr__(name: str) -> Any:
@@ -96,19 +97,19 @@ def __getattr__(name: str) -> Any:
 
 
 def promises() -> "tuple[Promise, ...]":
-    """What every backbone promises; `promise.check(MyBackbone)` raises AssertionError if it breaks.
+    """Every promise of the contract, with a `name`, a `sentence` and a `fix`.
 
-    Each has a `name`, a `sentence` and a `fix`.
+    `promise.check(MyBackbone)` raises AssertionError if the backbone breaks it.
     """
-    from mimdet_cli.conformance.check import PROMISES  # the head loads here
+    from mimdet_cli.conformance.check import PROMISES  # loads torch
 
     return PROMISES
 
 
 def check_backbone(kind: "type[Backbone]", options: Mapping[str, Any] | None = None) -> "Report":
-    """All promises at once: the report has `kept`, `broken`, `lines()` and `to_json()`.
+    """Check all promises; the report has `kept`, `broken`, `lines()` and `to_json()`.
 
-    `options` stand above those of `kind.tiny`; RecipeError if they are wrong.
+    `options` override those of `kind.tiny`; invalid ones raise RecipeError.
     """
     from mimdet_cli.conformance.check import check_backbone as check
 

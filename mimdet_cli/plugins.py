@@ -1,8 +1,8 @@
-"""Backbones by entry-point name, ours and third parties' alike; found without importing them.
+"""Find backbones by entry-point name, built-in and third-party alike, without importing them.
 
-A name may be written `distribution:name`, which chooses among several claims. Ours win a name that
-a third party claims too. `MIMDET_PLUGINS` says whose are used: `all` (the default), `none`, or a
-list of distributions, `mimdet-resnet,mimdet-swin`; ours always are.
+`distribution:name` selects one of several distributions that register the same name. A built-in
+name takes precedence over a third party's. `MIMDET_PLUGINS` selects the third-party distributions:
+`all` (the default), `none`, or a list such as `mimdet-resnet,mimdet-swin`.
 """
 
 import os
@@ -24,19 +24,19 @@ from mimdet_cli.errors import PluginError
 
 GROUP = "mimdet.backbones"
 OPTIONS_GROUP = "mimdet.options"
-"""Optional: the `Options` of a backbone of the same name, where they load without torch."""
+"""Optional: the `Options` of the backbone of the same name, importable without torch."""
 SWITCH = "MIMDET_PLUGINS"
 OURS = "mimdet"
-LONGEST_REASON = 300
-PATIENCE_S = 10.0
+REASON_LENGTH = 300
+SLOW_IMPORT_S = 10.0
 
-_imported: dict[str, "NameClaim"] = {}
-"""Third parties' claims by the top-level module that loading them imported."""
+_imported: dict[str, "Registration"] = {}
+"""Third-party registrations by the top-level module that loading them imported."""
 
 
 @dataclass(frozen=True, slots=True)
-class NameClaim:
-    """One name that an installed distribution declares, and `module:Class` behind it."""
+class Registration:
+    """A backbone name that an installed distribution registers; `value` is `module:Class`."""
 
     name: str
     distribution: str
@@ -45,17 +45,17 @@ class NameClaim:
 
     @property
     def ours(self) -> bool:
-        """Whether it comes with mimdet itself."""
+        """Whether mimdet itself provides it."""
         return canonical(self.distribution) == OURS
 
     @property
     def full(self) -> str:
-        """The name that no other distribution can claim."""
+        """`distribution:name`, which is unique."""
         return f"{canonical(self.distribution)}:{self.name}"
 
     @property
     def module(self) -> str:
-        """The module that has to be imported for it."""
+        """The module that defines it."""
         return self.value.partition(":")[0].strip()
 
     @property
@@ -65,18 +65,18 @@ class NameClaim:
 
     @property
     def allowed(self) -> bool:
-        """Whether `MIMDET_PLUGINS` lets it be used."""
+        """Whether `MIMDET_PLUGINS` enables it; built-in backbones always are."""
         chosen = chosen_distributions()
         return self.ours or chosen is None or canonical(self.distribution) in chosen
 
 
 def canonical(distribution: str) -> str:
-    """The name of a distribution as indexes compare it (PEP 503)."""
+    """A distribution name in normalized form (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def chosen_distributions() -> frozenset[str] | None:
-    """The third parties that `MIMDET_PLUGINS` allows; None for all."""
+    """The third-party distributions that `MIMDET_PLUGINS` enables; None for all."""
     words = [word for word in os.environ.get(SWITCH, "").replace(" ", "").split(",") if word]
     if words in ([], ["all"]):
         return None
@@ -85,7 +85,7 @@ def chosen_distributions() -> frozenset[str] | None:
 
 @contextmanager
 def only_ours(wanted: bool) -> Iterator[None]:
-    """What `--no-plugins` does, for this process and those it starts."""
+    """Disable third-party backbones in this process and its children if `wanted`."""
     before = os.environ.get(SWITCH)
     if wanted:
         os.environ[SWITCH] = "none"
@@ -98,101 +98,111 @@ def only_ours(wanted: bool) -> Iterator[None]:
             os.environ[SWITCH] = before
 
 
-def claims(group: str = GROUP) -> list[NameClaim]:
-    """Every declared backbone, ours first; a distribution that lies on the path twice counts once.
+def registrations(group: str = GROUP) -> list[Registration]:
+    """Every registered backbone, ours first.
 
-    Of such copies the first on the path is asked, which is the one that `import` takes.
+    A distribution that is on the path twice counts once: the first copy, as for `import`.
     """
-    found: dict[str, NameClaim] = {}
+    unique: dict[str, Registration] = {}
     for entry in entry_points(group=group):
         if entry.dist is not None:
-            claim = NameClaim(entry.name, entry.dist.name, entry.dist.version, entry.value)
-            found.setdefault(claim.full, claim)
-    return sorted(found.values(), key=lambda claim: (not claim.ours, claim.full))
+            registration = Registration(
+                entry.name, entry.dist.name, entry.dist.version, entry.value
+            )
+            unique.setdefault(registration.full, registration)
+    return sorted(
+        unique.values(), key=lambda registration: (not registration.ours, registration.full)
+    )
 
 
 def names() -> list[str]:
-    """Names that can be used, sorted."""
-    return sorted({claim.name for claim in claims() if claim.allowed})
+    """Enabled names, sorted."""
+    return sorted({registration.name for registration in registrations() if registration.allowed})
 
 
-def rivals(claim: NameClaim) -> list[NameClaim]:
-    """Usable claims of other distributions to the same name."""
-    same = [other for other in claims() if other.name == claim.name and other.allowed]
-    return [other for other in same if other.full != claim.full]
+def rivals(registration: Registration) -> list[Registration]:
+    """Enabled registrations of the same name by other distributions."""
+    same = [other for other in registrations() if other.name == registration.name and other.allowed]
+    return [other for other in same if other.full != registration.full]
 
 
-def written(claim: NameClaim) -> str:
-    """What a recipe's `backbone.name` has to say for this claim."""
-    return claim.name if claim.ours or not rivals(claim) else claim.full
+def recipe_name(registration: Registration) -> str:
+    """The shortest `backbone.name` that selects this registration in a recipe."""
+    return registration.name if registration.ours or not rivals(registration) else registration.full
 
 
-def hidden(claim: NameClaim) -> str:
-    """What to know of a third party's claim to one of our names."""
-    return f"'{claim.name}' is mimdet's own backbone; that of {claim.provider} is {claim.full}."
+def shadowed_note(registration: Registration) -> str:
+    """A note on a third party's backbone that is shadowed by a built-in one."""
+    return (
+        f"'{registration.name}' is mimdet's own backbone; "
+        f"use {registration.full} for the one from {registration.provider}."
+    )
 
 
-def find(name: str) -> NameClaim:
-    """The claim that `name`, or `distribution:name`, means; nothing is imported."""
+def find(name: str) -> Registration:
+    """The registration of `name` or `distribution:name`; nothing is imported."""
     distribution, _, short = name.rpartition(":")
-    everyone = claims()
-    found = [claim for claim in everyone if claim.name == short]
+    registered = registrations()
+    matches = [match for match in registered if match.name == short]
     if distribution:
-        found = [claim for claim in found if claim.full == f"{canonical(distribution)}:{short}"]
-    usable = [claim for claim in found if claim.allowed]
-    if not found:
-        raise _unknown(distribution, short, everyone)
-    if not usable:
-        raise _switched_off(name, found)
-    if len(usable) > 1 and not usable[0].ours:
+        full = f"{canonical(distribution)}:{short}"
+        matches = [match for match in matches if match.full == full]
+    enabled = [match for match in matches if match.allowed]
+    if not matches:
+        raise _unknown(distribution, short, registered)
+    if not enabled:
+        raise _disabled(name, matches)
+    if len(enabled) > 1 and not enabled[0].ours:
         raise PluginError(
-            f"the backbone name '{name}' is claimed twice.",
-            where=" and ".join(claim.provider for claim in usable),
-            fix=f"choose one: {' or '.join(claim.full for claim in usable)}.",
+            f"several distributions provide a backbone called '{name}'.",
+            where=" and ".join(match.provider for match in enabled),
+            fix=f"choose one: {' or '.join(match.full for match in enabled)}.",
         )
-    return usable[0]
+    return enabled[0]
 
 
-def chosen(name: str) -> NameClaim:
-    """The claim that `name` means; those of others to a name of ours are warned of."""
-    claim = find(name)
-    if claim.ours and ":" not in name:
-        for other in rivals(claim):
-            _warn_once(hidden(other))
-    return claim
+def resolve(name: str) -> Registration:
+    """As `find`, but warn when a built-in name shadows a third party's backbone."""
+    registration = find(name)
+    if registration.ours and ":" not in name:
+        for other in rivals(registration):
+            _warn_once(shadowed_note(other))
+    return registration
 
 
 def load(name: str) -> Any:
-    """The object behind a name; this imports its package."""
-    return load_claim(chosen(name))
+    """Import and return the object that `name` refers to."""
+    return load_registration(resolve(name))
 
 
-def options_claim(claim: NameClaim) -> NameClaim | None:
-    """What the distribution of `claim` declares as that backbone's options, if it does."""
-    return next((one for one in claims(OPTIONS_GROUP) if one.full == claim.full), None)
+def options_registration(registration: Registration) -> Registration | None:
+    """The options that a distribution registers for its backbone, if any."""
+    options = registrations(OPTIONS_GROUP)
+    return next((option for option in options if option.full == registration.full), None)
 
 
-def load_claim(claim: NameClaim) -> Any:
-    """The object behind a claim; this imports its package. A slow import is told of."""
-    if not claim.ours:
-        _imported[claim.module.partition(".")[0]] = claim
+def load_registration(registration: Registration) -> Any:
+    """Import and return the registered object; a slow import is reported."""
+    if not registration.ours:
+        _imported[registration.module.partition(".")[0]] = registration
     try:
-        with patience(claim):
-            return EntryPoint(claim.name, claim.value, GROUP).load()
+        with report_slow_import(registration):
+            return EntryPoint(registration.name, registration.value, GROUP).load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also SystemExit, and pytest's Skipped
-        where = f"{_place(error, claim)} of {claim.provider}"
-        raise not_loaded(claim, reason(error), where) from error
+        where = f"{_place(error, registration)} of {registration.provider}"
+        raise load_error(registration, one_line(error), where) from error
 
 
 @contextmanager
-def patience(claim: NameClaim) -> Iterator[None]:
-    """Say that a third party's package is still being imported, if it takes long."""
-    told = f"still importing {claim.module} of {claim.provider}, after {PATIENCE_S:.0f} s"
-    timer = Timer(PATIENCE_S, lambda: Console().say(told))
+def report_slow_import(registration: Registration) -> Iterator[None]:
+    """Report a third-party import that takes longer than `SLOW_IMPORT_S`."""
+    package = f"{registration.module} of {registration.provider}"
+    message = f"still importing {package} after {SLOW_IMPORT_S:.0f} s"
+    timer = Timer(SLOW_IMPORT_S, lambda: Console().say(message))
     timer.daemon = True
-    if not claim.ours:
+    if not registration.ours:
         timer.start()
     try:
         yield
@@ -200,57 +210,57 @@ def patience(claim: NameClaim) -> Iterator[None]:
         timer.cancel()
 
 
-def not_loaded(claim: NameClaim, why: str, where: str) -> PluginError:
-    """A claimed backbone that cannot be had."""
+def load_error(registration: Registration, why: str, where: str) -> PluginError:
+    """The error for a registered backbone that cannot be loaded."""
     return PluginError(
-        f"the backbone '{claim.name}' cannot be loaded: {why}",
+        f"the backbone '{registration.name}' cannot be loaded: {why}",
         where=where,
-        fix="repair or uninstall that distribution; `--traceback` shows where it fails.",
+        fix="repair or uninstall that distribution; use `--traceback` to see where it fails.",
     )
 
 
-def reason(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An exception in one line."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return shorten(said, LONGEST_REASON, placeholder=" ...")
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return shorten(line, REASON_LENGTH, placeholder=" ...")
 
 
 def blame(error: BaseException) -> PluginError | None:
-    """An unforeseen error as that of the loaded third party whose code raised it, if any did."""
+    """An unexpected error as a `PluginError` if third-party backbone code raised it."""
     for top in reversed(_modules(error.__traceback__)):
         if top in _imported:
-            claim = _imported[top]
+            registration = _imported[top]
             return PluginError(
-                f"the backbone '{claim.name}' failed: {reason(error)}",
-                where=f"{_place(error, claim)} of {claim.provider}",
-                fix=f"see `mimdet backbones check {claim.full}`; `--traceback` shows all of it.",
+                f"the backbone '{registration.name}' failed: {one_line(error)}",
+                where=f"{_place(error, registration)} of {registration.provider}",
+                fix=f"run `mimdet backbones check {registration.full}`, or use `--traceback`.",
             )
     return None
 
 
 def record(name: str) -> dict[str, str] | None:
-    """What a checkpoint keeps of a third party's backbone; None for ours."""
-    claim = find(name)
-    if claim.ours:
+    """What a checkpoint records about a third-party backbone; None for a built-in one."""
+    registration = find(name)
+    if registration.ours:
         return None
     return {
-        "name": claim.name,
-        "distribution": claim.distribution,
-        "version": claim.version,
+        "name": registration.name,
+        "distribution": registration.distribution,
+        "version": registration.version,
     }
 
 
-def recorded(name: str, kept: Mapping[str, str], where: str) -> str:
-    """`name` as it has to be written for the distribution that a checkpoint was made with.
+def pinned_name(name: str, kept: Mapping[str, str], where: str) -> str:
+    """`name`, qualified with the distribution that a checkpoint was made with.
 
-    `kept` is what `record` said then, read from the file `where`. A name that chooses another
-    distribution is left alone.
+    `kept` is the `record` read from the file `where`. A name that selects another distribution is
+    returned unchanged.
     """
-    made_by = NameClaim(kept["name"], kept["distribution"], kept["version"], "")
+    made_by = Registration(kept["name"], kept["distribution"], kept["version"], "")
     if name not in (made_by.name, made_by.full):
         return name
-    if made_by.full not in [claim.full for claim in claims()]:
+    if made_by.full not in [registration.full for registration in registrations()]:
         raise PluginError(
             f"the backbone '{made_by.name}' is not installed; the checkpoint was made with "
             f"{made_by.provider}.",
@@ -266,43 +276,46 @@ def _warn_once(text: str) -> None:
 
 
 def _modules(trace: TracebackType | None) -> list[str]:
-    """Top-level modules whose code is in the traceback, outermost first."""
+    """Top-level modules of the traceback's frames, outermost first."""
     return [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(trace)]
 
 
-def _place(error: BaseException, claim: NameClaim) -> str:
-    """The last line of the claimed package that the error passed; else what it declares."""
+def _place(error: BaseException, registration: Registration) -> str:
+    """The innermost line of the traceback in the registered package, else the entry point."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno},"
-    top = claim.module.partition(".")[0]
+    top = registration.module.partition(".")[0]
     lines = zip(_modules(error.__traceback__), extract_tb(error.__traceback__), strict=True)
     own = [f"{line.filename}, line {line.lineno}," for module, line in lines if module == top]
-    return own[-1] if own else claim.value
+    return own[-1] if own else registration.value
 
 
-def _unknown(distribution: str, short: str, everyone: list[NameClaim]) -> PluginError:
+def _unknown(distribution: str, short: str, registered: list[Registration]) -> PluginError:
     if distribution:
-        theirs = [c.name for c in everyone if c.full.startswith(f"{canonical(distribution)}:")]
+        prefix = f"{canonical(distribution)}:"
+        theirs = [other.name for other in registered if other.full.startswith(prefix)]
         return PluginError(
-            f"there is no backbone called '{short}' of '{distribution}'.",
+            f"'{distribution}' has no backbone called '{short}'.",
             where="backbone.name",
-            fix=f"it brings {', '.join(theirs)}." if theirs else "is that distribution installed?",
+            fix=f"it provides {', '.join(theirs)}."
+            if theirs
+            else "check that the distribution is installed.",
         )
     known = names()
     near = get_close_matches(short, known, n=1)
     if near:
         fix = f"did you mean '{near[0]}'?"
     elif known:
-        fix = f"use one of {', '.join(known)}, or install the package that brings it."
+        fix = f"use one of {', '.join(known)}, or install the package that provides it."
     else:
-        fix = "install mimdet (`pip install .`), so that its entry points are known."
+        fix = "install mimdet (`pip install .`) to register its entry points."
     return PluginError(f"there is no backbone called '{short}'.", where="backbone.name", fix=fix)
 
 
-def _switched_off(name: str, found: list[NameClaim]) -> PluginError:
+def _disabled(name: str, matches: list[Registration]) -> PluginError:
     return PluginError(
-        f"the backbone '{name}' is switched off; it comes from "
-        f"{' and '.join(claim.provider for claim in found)}.",
+        f"the backbone '{name}' from {' and '.join(match.provider for match in matches)} "
+        "is switched off.",
         where=f"{SWITCH}={os.environ[SWITCH]} (--no-plugins sets it to none)",
-        fix=f"leave --no-plugins away, or set {SWITCH} to {canonical(found[0].distribution)}.",
+        fix=f"omit --no-plugins, or set {SWITCH} to {canonical(matches[0].distribution)}.",
     )

@@ -1,7 +1,6 @@
-"""How long work tells what it is doing: a protocol, and the quiet listener that is the default.
+"""Progress reporting of jobs: the protocol, and its quiet default.
 
-`mimdet_cli.console.Console` prints what it is told; a program of one's own may give any object with
-these methods.
+`mimdet_cli.console.Console` prints progress; a program may pass any object with these methods.
 """
 
 import sys
@@ -14,70 +13,70 @@ OURS: Final = __name__.partition(".")[0]
 
 
 class Counter(Protocol):
-    """Counts items that are done."""
+    """Counts finished items."""
 
     def advance(self, items: int = 1) -> None:
-        """`items` more are done."""
+        """Count `items` more as finished."""
 
 
 class StepMeter(Protocol):
     """Follows the steps of a training run."""
 
     def update(self, step: int, *, loss: float, lr: float, step_s: float) -> None:
-        """Step number `step` (from 1) took `step_s` seconds, without evaluation and saving."""
+        """Report step `step` (from 1); `step_s` excludes evaluation and saving."""
 
 
 class Progress(Protocol):
-    """Listens to a job."""
+    """Receives progress from a job."""
 
     def say(self, text: str) -> None:
-        """One line about what happens."""
+        """Log one line."""
 
     def warn(self, text: str) -> None:
-        """One line that should not be overlooked."""
+        """Log a warning."""
 
     def items(self, total: int, label: str) -> AbstractContextManager[Counter]:
-        """Inside, `total` items are worked on."""
+        """Entered while `total` items are processed."""
 
     def steps(
         self, total: int, *, start: int = 0, every: int = 20
     ) -> AbstractContextManager[StepMeter]:
-        """Inside, a model is trained for `total` steps, `start` of them done before."""
+        """Entered while a model is trained up to step `total`, after `start` finished steps."""
 
 
 class MimdetWarning(UserWarning):
-    """What a job warns of where nobody else listens."""
+    """A job's warning when no `progress` is given."""
 
 
 class Quiet:
-    """Drops everything but warnings, which become Python's."""
+    """Ignores everything but warnings, which it raises as Python warnings."""
 
     def say(self, text: str) -> None:
-        """Nothing is said."""
+        """Ignored."""
 
     def warn(self, text: str) -> None:
-        """A `MimdetWarning`, at the line of the program that called mimdet."""
+        """Issue a `MimdetWarning` at the caller's line outside mimdet."""
         warnings.warn(text, MimdetWarning, stacklevel=_callers_level())
 
     def advance(self, items: int = 1) -> None:
-        """Nothing is shown."""
+        """Ignored."""
 
     def update(self, step: int, *, loss: float, lr: float, step_s: float) -> None:
-        """Nothing is shown."""
+        """Ignored."""
 
     @contextmanager
     def items(self, total: int, label: str) -> Iterator[Counter]:
-        """A counter that shows nothing."""
+        """A counter that ignores its updates."""
         yield self
 
     @contextmanager
     def steps(self, total: int, *, start: int = 0, every: int = 20) -> Iterator[StepMeter]:
-        """A meter that shows nothing."""
+        """A meter that ignores its updates."""
         yield self
 
 
 def _callers_level() -> int:
-    """How many frames above `Quiet.warn` the first one lies that is none of ours."""
+    """The `stacklevel` of the first frame above `Quiet.warn` that is outside mimdet."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == OURS:
         frame, level = frame.f_back, level + 1

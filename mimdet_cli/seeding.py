@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of the seed and the step, so that nothing need be stored."""
+"""Random state as a pure function of seed and step, so that no generator state is stored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,17 @@ import torch
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed token sampling, stochastic depth and anchor sampling of one training step."""
+    """Seed token sampling, stochastic depth and anchor sampling for one training step."""
     torch.manual_seed((seed * 1_000_003 + step + 1) % 2**63)
 
 
 def seed_weights(seed: int) -> None:
-    """Seed the initial weights."""
+    """Seed weight initialisation."""
     torch.manual_seed(seed)
 
 
 @contextmanager
-def own_random_numbers() -> Iterator[None]:
-    """What is seeded and drawn inside leaves the caller's random numbers as they were."""
+def preserve_random_state() -> Iterator[None]:
+    """Restore the caller's random state on exit."""
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         yield

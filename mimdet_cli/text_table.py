@@ -1,6 +1,6 @@
-"""Tables as text: columns aligned for a terminal, under a heading, or as Markdown.
+"""Text tables: aligned columns, with or without a header, and Markdown.
 
-Numbers stand to the right, None is "-". Whatever prints or writes columns lays them out here.
+Numbers are right-aligned; None is "-".
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ Cell = str | int | float | None
 
 
 def align(rows: Sequence[Sequence[object]], *, right: bool = False) -> list[str]:
-    """Rows as lines, columns two spaces apart; with `right` all but the first to the right."""
+    """Rows as lines, columns two spaces apart; `right` right-aligns all but the first column."""
     cells = [[str(cell) for cell in row] for row in rows]
     columns = len(cells[0]) if cells else 0
     padded, _ = _padded(cells, [right and column > 0 for column in range(columns)])
@@ -23,10 +23,10 @@ def text_table(
     *,
     figures: bool = False,
 ) -> str:
-    """Columns two spaces apart under a ruled heading, without a final newline.
+    """Columns two spaces apart under an underlined header, without a final newline.
 
-    With `figures` all columns but the first are figures in words, such as "0.1 to 0.4": they are
-    aligned to the right among themselves, and stand at the left of a heading that is wider.
+    With `figures`, all columns but the first hold figures as text, such as "0.1 to 0.4": they are
+    right-aligned among themselves, at the left edge of a wider header.
     """
     cells, right = _shown_cells(headers, rows, digits)
     if figures and rows:
@@ -44,7 +44,7 @@ def text_table(
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], digits: int = 1) -> str:
-    """A Markdown table whose source is aligned too, without a final newline."""
+    """A Markdown table with aligned source, without a final newline."""
     cells, right = _shown_cells(headers, rows, digits)
     cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
     padded, widths = _padded(cells, right, least=3)
@@ -59,7 +59,7 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], digit
 def _padded(
     cells: Sequence[Sequence[str]], right: Sequence[bool], least: int = 0
 ) -> tuple[list[list[str]], list[int]]:
-    """Every cell as wide as its column, and the widths."""
+    """Every cell padded to the width of its column, and the widths."""
     widths = [max(least, *map(len, column)) for column in zip(*cells, strict=True)]
     rows = [
         [
@@ -74,7 +74,7 @@ def _padded(
 def _shown_cells(
     headers: Sequence[str], rows: Sequence[Sequence[Cell]], digits: int
 ) -> tuple[list[list[str]], list[bool]]:
-    """All cells as text, the heading first, and which columns are numbers."""
+    """All cells as text, header first, and which columns are numeric."""
     right = [
         bool(rows) and all(not isinstance(row[column], str) for row in rows)
         for column in range(len(headers))

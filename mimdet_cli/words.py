@@ -1,10 +1,10 @@
-"""Numbers and lists in sentences."""
+"""Format counts, durations and lists for messages."""
 
 from collections.abc import Sequence
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 image`, `2,365 images`; `plural` where it is not the noun with an s."""
+    """`1 image`, `2,365 images`; give `plural` if it is irregular."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
@@ -20,9 +20,9 @@ def lasting(seconds: float) -> str:
 
 
 def first_of(names: Sequence[str], most: int, total: int | None = None) -> str:
-    """`a, b and 7 more`: the first `most` names, and how many are left.
+    """`a, b and 7 more`: the first `most` names and the number of the rest.
 
-    `total` is how many there are where `names` are only some of them.
+    `total` is the number of all names, if `names` are only some of them.
     """
     shown, rest = ", ".join(names[:most]), (len(names) if total is None else total) - most
     return f"{shown} and {rest:,} more" if rest > 0 else shown

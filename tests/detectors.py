@@ -16,9 +16,9 @@ from backbones.options.base import BackboneOptions
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.build import build_detector, complete
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.given import RecipeLike, resolve_recipe
+from mimdet_cli.recipe.from_python import RecipeLike, resolve_recipe
 from mimdet_cli.recipe.overrides import parse_override
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.weights.load import LoadReport, load_weights
 from mimdet_cli.weights.write import detectron2_names
 

@@ -11,7 +11,7 @@ from mimdet_cli import backbone_options, plugins
 from mimdet_cli.commands.options import MARKUP, JsonOption, examples
 from mimdet_cli.console import Console
 from mimdet_cli.isolation import TIMEOUT_S, Question
-from mimdet_cli.plugins import NameClaim
+from mimdet_cli.plugins import Registration
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +69,7 @@ def ls(
 ) -> None:
     """List the installed backbones with their distributions, without importing them."""
     console = Console()
-    found = plugins.claims()
+    found = plugins.registrations()
     rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
     if as_json:
         console.result(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
@@ -134,10 +134,10 @@ def check(
         raise error
 
 
-def _row(claim: NameClaim, timeout_s: float | None) -> Row:
+def _row(claim: Registration, timeout_s: float | None) -> Row:
     """The row of `claim`, which is loaded if there is a time limit for it."""
     told = (
-        claim.name, plugins.written(claim), claim.distribution, claim.version, claim.value
+        claim.name, plugins.recipe_name(claim), claim.distribution, claim.version, claim.value
     )  # fmt: skip
     if not claim.allowed:
         return Row(*told, "switched off")
@@ -155,7 +155,7 @@ def _state(row: Row) -> str:
     return f"broken: {row.reason}" + (f" ({row.where})" if row.where else "")
 
 
-def _warnings(found: list[NameClaim]) -> list[str]:
+def _warnings(found: list[Registration]) -> list[str]:
     """Names that several distributions claim, and allowed distributions without backbones."""
     told = []
     for name in dict.fromkeys(claim.name for claim in found):
@@ -163,7 +163,7 @@ def _warnings(found: list[NameClaim]) -> list[str]:
         if len(same) < 2:
             continue
         if same[0].ours:
-            told += [plugins.hidden(claim) for claim in same[1:]]
+            told += [plugins.shadowed_note(claim) for claim in same[1:]]
             continue
         told.append(
             f"'{name}' is claimed by {' and '.join(claim.provider for claim in same)}: write "

@@ -1,4 +1,4 @@
-"""`mimdet data`: make data sets."""
+"""`mimdet data`: generate data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,30 +20,31 @@ DEMO_EPILOG = examples(
 
 @app.callback()
 def data() -> None:
-    """Make data sets."""
+    """Generate data sets."""
 
 
 @app.command("demo", epilog=DEMO_EPILOG)
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
     train: Annotated[
-        int, typer.Option(min=4, max=100_000, metavar="N", help="Images of the train split.")
+        int, typer.Option(min=4, max=100_000, metavar="N", help="Number of training images.")
     ] = 1000,
     val: Annotated[
-        int, typer.Option(min=4, max=100_000, metavar="N", help="Images of the val split.")
+        int, typer.Option(min=4, max=100_000, metavar="N", help="Number of validation images.")
     ] = 120,
     size: Annotated[
-        int, typer.Option(min=128, max=1024, metavar="PX", help="Side of the square images.")
+        int,
+        typer.Option(min=128, max=1024, metavar="PX", help="Side of the square images."),
     ] = 128,
     seed: Annotated[
-        int, typer.Option(min=0, metavar="S", help="The same seed makes the same images.")
+        int, typer.Option(min=0, metavar="S", help="Seed; the same seed gives the same images.")
     ] = 0,
 ) -> None:
-    """Draw coloured shapes on textured backgrounds, in COCO layout with masks."""
+    """Generate images of coloured shapes on textured backgrounds, in COCO layout with masks."""
     from mimdet_cli.data.synthetic import write_demo
 
     made = write_demo(folder, train=train, val=val, size=size, seed=seed)
     console = Console()
     if not made:
-        console.say("the folder held this very set; it was left as it is")
+        console.say("the folder already contains this data set; nothing written")
     console.result(f"{folder}: {train} train images, {val} val images of {size} x {size}")

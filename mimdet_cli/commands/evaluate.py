@@ -1,4 +1,4 @@
-"""`mimdet eval`: box and mask AP of a run, or of anybody's results file."""
+"""`mimdet eval`: box and mask AP of a run, or of any COCO results file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,13 +30,13 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="RUN|RESULTS.json",
-            help="Run folder, its `best` or `last`, a checkpoint in it, or a COCO results file.",
+            help="Run folder, its `best`, `last` or `step-N`, or a COCO results file.",
         ),
     ],
     data: DataOption = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="COCO annotation file that RESULTS.json belongs to."),
+        typer.Option(metavar="FILE", help="COCO annotation file for RESULTS.json."),
     ] = None,
     ratio: Annotated[
         float | None,
@@ -44,7 +44,7 @@ def evaluate(
             metavar="R",
             min=0,
             max=1,
-            help="Share of the tokens that the backbone sees.",
+            help="Share of tokens that the backbone sees; default: the recipe's.",
         ),
     ] = None,
     evals: Annotated[
@@ -52,15 +52,16 @@ def evaluate(
         typer.Option(
             metavar="N",
             min=1,
-            help="Evaluations of each image, every one with its own random tokens, merged.",
+            help="Merge N evaluations of each image, each with its own random tokens.",
         ),
     ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of predictions and pictures; RUN/eval/NAME if absent, such as "
-            "RUN/eval/last-ratio0.5-evals4; -set-DIGEST in it tells other values of --set.",
+            help="Folder for predictions and plots; default: RUN/eval/NAME, where NAME is the "
+            "checkpoint and what differs from the run's own evaluation, such as "
+            "last-ratio0.5-evals4 or last-set-DIGEST.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -76,7 +77,7 @@ def evaluate(
         _refuse({"--annotations": annotations}, "a run")
     if is_file and annotations is None:
         raise RecipeError(
-            "a results file needs the annotations that it belongs to.",
+            "a results file needs its annotation file.",
             where=str(target),
             fix="add --annotations FILE.",
         )
@@ -106,5 +107,5 @@ def _refuse(options: Mapping[str, object], kind: str) -> None:
     if given:
         raise RecipeError(
             f"{' and '.join(given)} cannot be used with {kind}.",
-            fix="leave out what does not apply; see `mimdet eval --help`.",
+            fix="omit what does not apply; see `mimdet eval --help`.",
         )

@@ -1,4 +1,4 @@
-"""Options that several verbs share, one alias each, and the examples below their help."""
+"""Options shared by several commands, and the examples below their help."""
 
 import sys
 from pathlib import Path
@@ -13,14 +13,14 @@ MARKUP: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 
 
 def examples(*lines: str) -> str:
-    """Commands shown below the help of a verb, one per line."""
+    """The epilog of a command's help: example commands, one per line."""
     if MARKUP:
         return "\n\n".join(["[bold]Examples[/]", *lines])
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Shipped names that begin with what is typed."""
+    """Shell completion: shipped recipes that start with `incomplete`."""
     return [name for name in shipped_names() if name.startswith(incomplete)]
 
 
@@ -35,7 +35,7 @@ RecipeArgument = Annotated[
     str,
     typer.Argument(
         metavar="RECIPE",
-        help="Recipe file, or the name of a shipped one.",
+        help="Recipe file, or name of a shipped recipe.",
         autocompletion=complete_recipe,
     ),
 ]
@@ -49,7 +49,7 @@ ShippedArgument = Annotated[
 ]
 RunArgument = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="Run folder, its `best` or `last`, or a checkpoint in it."),
+    typer.Argument(metavar="RUN", help="Run folder, or its `best`, `last` or `step-N`."),
 ]
 DataOption = Annotated[
     Path | None,
@@ -57,11 +57,15 @@ DataOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value; repeatable."),
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="D", help="cpu, cuda or cuda:N; default: the best available."),
+    typer.Option(
+        "--device",
+        metavar="D",
+        help="cpu, cuda, cuda:N or mps; default: the best available.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 NamesArgument = Annotated[

@@ -1,4 +1,4 @@
-"""`mimdet predict`: images in, drawn images and one COCO results file out."""
+"""`mimdet predict`: detect objects in images; write drawings and a COCO results file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,14 +18,14 @@ def predict(
     run: RunArgument,
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE_OR_FOLDER", help="Images, or folders of images."),
+        typer.Argument(metavar="IMAGE_OR_FOLDER", help="Images or folders of images."),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the drawings and the results file.")
     ],
     threshold: Annotated[
         float,
-        typer.Option(min=0, max=1, metavar="SCORE", help="Draw detections of at least this score."),
+        typer.Option(min=0, max=1, metavar="SCORE", help="Minimum score of drawn detections."),
     ] = 0.5,
     device: DeviceOption = None,
     as_json: JsonOption = False,

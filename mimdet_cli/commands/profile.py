@@ -1,4 +1,4 @@
-"""`mimdet profile`: what a recipe's detector costs, beside what its paper says."""
+"""`mimdet profile`: the cost of a recipe's detector next to the published figures."""
 
 import re
 from typing import Annotated
@@ -33,19 +33,20 @@ def profile(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Image size before padding; that of a 480x640 photograph in evaluation if absent.",
+            help="Image size before padding; default: that of a 480x640 photograph in evaluation.",
         ),
     ] = None,
     ratio: Annotated[
         float | None,
         typer.Option(
-            metavar="R", help="Share of tokens, in evaluation and training; the recipe's if absent."
+            metavar="R",
+            help="Share of tokens in evaluation and training; default: the recipe's.",
         ),
     ] = None,
     device: DeviceOption = None,
     classes: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Number of classes; the data's, or 80, if absent."),
+        typer.Option(metavar="N", min=1, help="Number of classes; default: the data's, else 80."),
     ] = None,
     data: DataOption = None,
     overrides: SetOption = None,
@@ -72,13 +73,13 @@ def profile(
 
 
 def height_and_width(text: str) -> tuple[int, int]:
-    """`800x1280` as (800, 1280)."""
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    """Parse `800x1280`."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(sides) < SMALLEST:
         raise RecipeError(
             f"'{text}' is not an image size.",
             where="--size",
-            fix=f"give height x width in pixels, such as 800x1280, {SMALLEST} or more a side.",
+            fix=f"give height x width in pixels, at least {SMALLEST} each, such as 800x1280.",
         )
     return sides

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mimdet_cli import __version__, backbone_options, plugins
-from mimdet_cli.backbone_options import completed_to_show
+from mimdet_cli.backbone_options import add_to_recipe_schema, complete_for_display
 from mimdet_cli.commands.options import (
     MARKUP,
     JsonOption,
@@ -22,8 +22,6 @@ from mimdet_cli.errors import MimdetError, RecipeError
 from mimdet_cli.files import write_text
 from mimdet_cli.isolation import TIMEOUT_S, Question
 from mimdet_cli.recipe import catalog
-from mimdet_cli.recipe.backbone_schema import add_backbones
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import (
     Draft,
     ResolvedRecipe,
@@ -33,7 +31,7 @@ from mimdet_cli.recipe.load import (
     to_yaml,
     validate,
 )
-from mimdet_cli.recipe.schema import BackboneSection, Recipe
+from mimdet_cli.recipe.schema import BackboneSection, CompletedRecipe, Recipe
 from mimdet_cli.text_table import align
 
 app = typer.Typer(
@@ -81,20 +79,21 @@ def ls(as_json: JsonOption = False) -> None:
 def show(
     name: ShippedArgument,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print every value, bases and defaults merged in.")
+        bool,
+        typer.Option("--resolved", help="Print every value, with bases and defaults merged in."),
     ] = False,
     origin: Annotated[
-        bool, typer.Option("--origin", help="Print every value and where it came from.")
+        bool, typer.Option("--origin", help="Print every value and where it is set.")
     ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a recipe: its file, or all of its values."""
+    """Print a recipe's file, or all of its values."""
     console = Console()
     if not (resolved or origin or overrides or as_json):
         console.result(catalog.find_recipe(name).read_text(encoding="utf-8").rstrip("\n"))
         return
-    full = completed_to_show(load_recipe(name, overrides or []))
+    full = complete_for_display(load_recipe(name, overrides or []))
     if as_json:
         console.result(_with_origins(full) if origin else full.recipe.model_dump(mode="json"))
     elif origin:
@@ -114,19 +113,19 @@ def copy(
     name: ShippedArgument,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="New file; NAME.yaml in this folder if absent."),
+        typer.Argument(metavar="FILE", help="New file; default: NAME.yaml."),
     ] = None,
 ) -> None:
-    """Copy a recipe into one file of its own, to be changed."""
+    """Copy a recipe, with its bases merged in, to a file that you can edit."""
     source = catalog.find_recipe(name)
     target = file or Path(source.name)
     if target.exists():
-        raise RecipeError("the file exists.", where=str(target), fix="give another name.")
+        raise RecipeError("the file already exists.", where=str(target), fix="give another name.")
     draft = read_recipe(name)
     validate(draft)
     values = dict(draft.values)
     if values["name"] == source.stem:
-        del values["name"]  # a recipe is called as its file is
+        del values["name"]  # a recipe is named after its file by default
     header = catalog.header_text(source.read_text(encoding="utf-8"))
     origin = f"# Copied from {catalog.shown(source)} of mimdet {__version__}, bases merged in.\n"
     text = f"{header}{'#' if header else ''}\n{origin}{to_yaml(values)}"
@@ -142,7 +141,7 @@ def copy(
     ),
 )
 def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Report everything that is wrong with a recipe."""
+    """Check a recipe and report every problem."""
     draft = read_recipe(recipe, overrides or [])
     errors = [e for e in (_schema_error(draft), _backbone_error(draft)) if e]
     if errors:
@@ -164,34 +163,32 @@ def schema(
     ] = None,
     every: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Add the options of every backbone that `mimdet backbones ls` lists."
-        ),
+        typer.Option("--all", help="Add the options of every backbone in `mimdet backbones ls`."),
     ] = False,
 ) -> None:
     """Print the JSON schema of recipes, for editors and scripts."""
     if every and backbone is not None:
-        raise RecipeError("--all and --backbone exclude each other.", fix="give one of them.")
+        raise RecipeError("--all and --backbone cannot be combined.", fix="give one of them.")
     document = Recipe.model_json_schema()
     if backbone is not None:
-        add_backbones(document, {backbone: backbone_options.schema(backbone)})
+        add_to_recipe_schema(document, {backbone: backbone_options.schema(backbone)})
     if every:
-        add_backbones(document, _installed_options())
+        add_to_recipe_schema(document, _installed_options())
     Console().result(document)
 
 
 def _installed_options() -> dict[str, dict[str, Any]]:
-    """Schemas of the options of every backbone that loads, by the name that recipes use."""
-    found = {}
-    for claim in plugins.claims():
-        if not claim.allowed:
+    """Option schemas of every backbone that loads, by the name that recipes use."""
+    schemas = {}
+    for registration in plugins.registrations():
+        if not registration.allowed:
             continue
-        answer = backbone_options.ask(claim.full, Question(whole=False), TIMEOUT_S)
+        answer = backbone_options.ask(registration.full, Question(whole=False), TIMEOUT_S)
         if answer.schema is None:
-            Console().warn(f"{claim.full} is left out: {answer.problem}")
+            Console().warn(f"{registration.full} is skipped: {answer.problem}")
         else:
-            found[plugins.written(claim)] = answer.schema
-    return found
+            schemas[plugins.recipe_name(registration)] = answer.schema
+    return schemas
 
 
 def _schema_error(draft: Draft) -> MimdetError | None:
@@ -203,10 +200,10 @@ def _schema_error(draft: Draft) -> MimdetError | None:
 
 
 def _backbone_error(draft: Draft) -> MimdetError | None:
-    """Errors of the backbone's options, also when the rest of the recipe is wrong."""
+    """Errors in the backbone's options, even if the rest of the recipe is invalid."""
     section = draft.values.get("backbone", {})
     if not isinstance(section, Mapping):
-        return None  # the schema has reported it
+        return None  # `_schema_error` reports it
     options: dict[str, Any] = dict(section)
     name = options.pop("name", BackboneSection().name)
     if not isinstance(name, str):
@@ -233,7 +230,7 @@ def _origin_lines(resolved: ResolvedRecipe) -> list[str]:
 
 
 def _computed(recipe: CompletedRecipe) -> str:
-    """What follows from the values, as a YAML comment."""
+    """Derived values, as a YAML comment."""
     train, optimizer = recipe.train, recipe.optimizer
     lines = [
         f"learning rate {scaled_lr(recipe):.3g}: {optimizer.lr:.3g} at batch {optimizer.base_batch}"
@@ -248,5 +245,5 @@ def _computed(recipe: CompletedRecipe) -> str:
 
 
 def _plain(value: object) -> str:
-    """A value as it would be written in a recipe."""
+    """A value as written in a recipe."""
     return to_yaml({"v": value}).removeprefix("v:").strip()

@@ -1,4 +1,4 @@
-"""`mimdet train`: fit one recipe, into one run folder."""
+"""`mimdet train`: train a recipe and write a run folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +32,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Run folder; runs/NAME-TIME if absent.",
+            help="Run folder; default: runs/NAME-TIME.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -41,7 +41,7 @@ def train(
     ] = False,
     device: DeviceOption = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seed of the run (sets seed).")
+        int | None, typer.Option(metavar="N", min=0, help="Random seed (sets seed).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`mimdet zoo`: what is shipped, and what its papers report."""
+"""`mimdet zoo`: the shipped recipes with their published AP."""
 
 import json
 from dataclasses import asdict
@@ -13,7 +13,7 @@ HEADER = ("recipe", "backbone", "size", "box AP", "mask AP", "weights", "licence
 
 
 def zoo(as_json: JsonOption = False) -> None:
-    """List the shipped recipes: backbone, the paper's AP and its source, weights, licence.
+    """List the shipped recipes with their published AP, weights and licences.
 
     The licence is that of the weights.
     """

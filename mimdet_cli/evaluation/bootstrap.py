@@ -1,12 +1,12 @@
-"""AP of resampled images: results are matched once, then any images may count any number of times.
+"""AP of bootstrap resamples: match results once, then weight every image by its count.
 
-`COCOeval` matches detections with objects image by image, so that a data set in which an image
-stands twice needs no new matches: its detections and objects count twice. AP of the images as they
-are is `COCOeval`'s first number to the last digit; AP of counts is its number on a data set that
-repeats the images, with the copies of a detection next to each other in the order of scores.
+`COCOeval` matches detections with objects image by image, so repeating an image in a data set needs
+no new matches: its detections and objects count twice. Without resampling, AP equals `COCOeval`'s
+first number to the last digit. With counts, it is `COCOeval`'s number on a data set that repeats
+the images, with the copies of a detection adjacent in score order.
 
-Precision is read at recalls, and recall rises at hits only, so that the highest precision from a
-recall on stands at a hit: the other detections are counted, not visited.
+Recall rises only at true positives ("hits"), so the maximum precision from a given recall on is
+reached at a hit; the other detections only enter the counts.
 
 Legend: N images, D detections of a class, best first, T IoU thresholds, R recalls, K classes,
 S resamples, h hits at one threshold.
@@ -34,15 +34,16 @@ EVERY_SIZE: Final = [0.0, 1e10]
 RECALLS: Final[Floats] = np.linspace(0, 1, 101)
 ABSENT: Final = -1.0
 CELLS: Final = 2**21
-"""Numbers that one array of a block of resamples may hold."""
+"""Maximum number of elements of an array in one block of resamples."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMatches:
-    """One class's detections, best first, and the objects that there are to find.
+    """The detections of one class, best first, and its ground truth.
 
-    `images` (D,) is the image of each detection, by its place; `hits` (T, D) are detections of an
-    object, `counted` (T, D) those that are right or wrong, not ignored; `objects` (N,) per image.
+    `images` (D,) is the image index of each detection. `hits` (T, D) marks true positives,
+    `counted` (T, D) the detections that are not ignored. `objects` (N,) is the number of objects
+    per image.
     """
 
     images: Ints
@@ -51,7 +52,7 @@ class ClassMatches:
     objects: Ints
 
     def precision(self, counts: Ints) -> Floats:
-        """Precision (S, T, R) of counts (S, N); `ABSENT` where no object is left."""
+        """Precision (S, T, R) for counts (S, N); `ABSENT` where a resample has no objects."""
         total = counts @ self.objects  # (S,)
         needed = hits_needed(total)  # (S, R)
         weights = counts[:, self.images]  # (S, D)
@@ -59,16 +60,16 @@ class ClassMatches:
             _precision(weights, hits, counted, needed)
             for hits, counted in zip(self.hits, self.counted, strict=True)
         ]
-        found = np.stack(rows, axis=1)  # (S, T, R)
-        found[total == 0] = ABSENT
-        return found
+        precision = np.stack(rows, axis=1)  # (S, T, R)
+        precision[total == 0] = ABSENT
+        return precision
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Results on a set of images, matched with its objects.
+    """Results on a set of images, matched with the ground truth.
 
-    `image_ids` (N,) ascend: counts are in their order.
+    `image_ids` (N,) ascend and define the order of counts.
     """
 
     image_ids: Ints
@@ -76,18 +77,18 @@ class Matches:
 
     @property
     def ap(self) -> float | None:
-        """AP of the images as they are, in points of 100; None where there are no objects."""
+        """AP without resampling, in points of 100; None if there are no objects."""
         (value,) = self.resampled(np.ones((1, len(self.image_ids)), np.int64)).tolist()
         return None if np.isnan(value) else value
 
     def resampled(self, counts: Ints) -> Floats:
-        """AP (S,) in points of 100 of counts (S, N) of the images; NaN where no object is left."""
+        """AP (S,) in points of 100 for counts (S, N); NaN where a resample has no objects."""
         parts = [self._block(block) for block in self._blocks(counts)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _blocks(self, counts: Ints) -> Iterator[Ints]:
         thresholds = len(self.classes[0].hits) if self.classes else 1
-        largest = max((len(one.images) for one in self.classes), default=1)
+        largest = max((len(matches.images) for matches in self.classes), default=1)
         cells = max(largest, thresholds * len(RECALLS) * len(self.classes), 1)
         step = max(CELLS // cells, 1)
         for start in range(0, len(counts), step):
@@ -96,14 +97,14 @@ class Matches:
     def _block(self, counts: Ints) -> Floats:
         if not self.classes:
             return np.full(len(counts), np.nan)
-        precision = np.stack([one.precision(counts) for one in self.classes], axis=3)
+        precision = np.stack([matches.precision(counts) for matches in self.classes], axis=3)
         return np.array([_mean_points(row) for row in precision])  # (S, T, R, K) -> (S,)
 
 
 def match(content: Mapping[str, Any], results: Sequence[Mapping[str, Any]], kind: Kind) -> Matches:
-    """Match COCO result entries with the objects of an annotation file's content.
+    """Match COCO result entries with the annotations in a file's `content`.
 
-    Boxes or masks, objects of every size, at most 100 detections of a class in an image.
+    Covers objects of all sizes and at most 100 detections per class and image.
     """
     ids = {image["id"] for image in content["images"]}
     truth = content["annotations"] if kind == "bbox" else masked(content["annotations"])
@@ -111,29 +112,29 @@ def match(content: Mapping[str, Any], results: Sequence[Mapping[str, Any]], kind
         evaluation = evaluator(content, truth, results, ids, kind)
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [EVERY_SIZE], ["all"]
         evaluation.evaluate()
-    found: list[Any] = evaluation.evalImgs  # class by class, images in the order of their ids
+    image_results: list[Any] = evaluation.evalImgs  # by class, then by ascending image id
     images, thresholds = len(ids), len(evaluation.params.iouThrs)
     classes = [
-        _class_matches(found[k * images : (k + 1) * images], thresholds)
+        _class_matches(image_results[k * images : (k + 1) * images], thresholds)
         for k in range(len(evaluation.params.catIds))
     ]
     return Matches(np.array(sorted(ids), np.int64), classes)
 
 
 def match_file(results: Path, content: Mapping[str, Any]) -> dict[str, Matches]:
-    """The resampled metrics of a COCO results file; of masks where both sides have them."""
-    found = load_results(results, content)
+    """Match a COCO results file for every resampled metric; masks only if both sides have them."""
+    loaded = load_results(results, content)
     return {
-        one.key: match(content, found.entries, KINDS[one.task])
-        for one in ACCURACIES
-        if one.resampled and (found.masks or one.task == "box")
+        metric.key: match(content, loaded.entries, KINDS[metric.task])
+        for metric in ACCURACIES
+        if metric.resampled and (loaded.masks or metric.task == "box")
     }
 
 
 def hits_needed(objects: Ints) -> Ints:
-    """Smallest number of hits (S, R) whose recall of `objects` (S,) is at least each of `RECALLS`.
+    """The smallest numbers of hits (S, R) that reach `RECALLS`, given `objects` (S,).
 
-    Found by the division that `COCOeval` makes, so that rounding decides alike.
+    Uses the same division as `COCOeval`, for identical rounding.
     """
     total = np.maximum(objects, 1)[:, None]
     guess = np.maximum(np.ceil(RECALLS * total).astype(np.int64) - 1, 0)  # (S, R), or one too low
@@ -143,7 +144,7 @@ def hits_needed(objects: Ints) -> Ints:
 
 
 def _precision(weights: Ints, hits: Bools, counted: Bools, needed: Ints) -> Floats:
-    """Precision (S, R) at the recalls of `needed` (S, R) hits; `weights` are (S, D)."""
+    """Precision (S, R) at the recalls that take `needed` (S, R) hits; `weights` are (S, D)."""
     at = np.flatnonzero(hits)
     right = np.cumsum(weights[:, at], axis=1)  # (S, h)
     judged = np.cumsum(weights * counted, axis=1)[:, at]  # (S, h)
@@ -154,31 +155,31 @@ def _precision(weights: Ints, hits: Bools, counted: Bools, needed: Ints) -> Floa
 
 
 def _first_reaching(right: Ints, needed: Ints) -> Ints:
-    """Index (S, R) of the first of the ascending `right` (S, h) that is `needed` (S, R) or more.
+    """Index (S, R) of the first value of `right` (S, h) that is at least `needed` (S, R), else h.
 
-    h where none is. All rows are searched as one: each is lifted above the row before.
+    `right` ascends. All rows are searched at once, each offset above the previous one.
     """
     rows, length = right.shape
     lift = np.arange(rows)[:, None] * (int(max(right.max(initial=0), needed.max())) + 1)
-    found = np.searchsorted((right + lift).ravel(), (needed + lift).ravel())
-    return found.reshape(needed.shape) - np.arange(rows)[:, None] * length
+    positions = np.searchsorted((right + lift).ravel(), (needed + lift).ravel())
+    return positions.reshape(needed.shape) - np.arange(rows)[:, None] * length
 
 
 def _class_matches(images: Sequence[Any], thresholds: int) -> ClassMatches:
-    """What `COCOeval` found for one class, image by image; None stands for nothing to find."""
-    there = [(place, one) for place, one in enumerate(images) if one is not None]
-    scores = np.concatenate([np.zeros(0), *[one["dtScores"] for _, one in there]])
+    """Collect `COCOeval`'s per-image results of one class; None: no objects or detections."""
+    results = {index: result for index, result in enumerate(images) if result is not None}
+    scores = np.concatenate([np.zeros(0), *[result["dtScores"] for result in results.values()]])
     order = np.argsort(-scores, kind="mergesort")
     empty = np.zeros((thresholds, 0), bool)
-    matched = np.concatenate([empty, *[one["dtMatches"] > 0 for _, one in there]], axis=1)
-    ignored = np.concatenate([empty, *[one["dtIgnore"] > 0 for _, one in there]], axis=1)
-    places = np.repeat([place for place, _ in there], [len(one["dtScores"]) for _, one in there])
+    matched = np.concatenate([empty, *[r["dtMatches"] > 0 for r in results.values()]], axis=1)
+    ignored = np.concatenate([empty, *[r["dtIgnore"] > 0 for r in results.values()]], axis=1)
+    indices = np.repeat([*results], [len(result["dtScores"]) for result in results.values()])
     objects = np.zeros(len(images), np.int64)
-    for place, one in there:
-        objects[place] = np.count_nonzero(np.asarray(one["gtIgnore"]) == 0)
+    for index, result in results.items():
+        objects[index] = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
     counted = ~ignored[:, order]
     return ClassMatches(
-        images=places[order].astype(np.int64),
+        images=indices[order].astype(np.int64),
         hits=matched[:, order] & counted,
         counted=counted,
         objects=objects,

@@ -1,9 +1,9 @@
 """Box and mask average precision of COCO results, computed by pycocotools.
 
-The numbers are `COCOeval`'s own, in points of 100; undefined ones (no such object) are None. Three
-things are arranged around it so that they are what a reader expects: boxes and masks are scored
-apart, so that the size of a mask is its own area and not its box's; annotations are renumbered
-from 1, because `COCOeval` takes a match with annotation 0 for none; no results score 0.
+The numbers are `COCOeval`'s own, in points of 100, None where undefined (no such object). Three
+details avoid its pitfalls: boxes and masks are scored separately, so that a mask's size is its own
+area, not its box's; annotations are renumbered from 1, because `COCOeval` treats a match with
+annotation 0 as no match; empty results score 0.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ BOX_KEYS = ("image_id", "category_id", "score", "bbox")
 MASK_KEYS = ("image_id", "category_id", "score", "segmentation")
 Kind = Literal["bbox", "segm"]
 KINDS: Mapping[Task, Kind] = {"box": "bbox", "mask": "segm"}
-"""What `COCOeval` calls the tasks."""
+"""`COCOeval`'s names of the tasks."""
 Values = Mapping[str, float | None]
 """Accuracies by key."""
 Curves = Mapping[str, Sequence[float]]
@@ -35,12 +35,12 @@ Curves = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class ApReport:
-    """What `mimdet eval` reports.
+    """The accuracies of a set of results.
 
-    `values` are points of 100 by the keys of `metrics.ACCURACIES`, `per_class` the headlines of
-    each class: None where there is no such object, no key where the task was not scored. `curves`
-    hold, by task, precision (0 to 1) at the 101 recalls 0, 0.01, ... 1, averaged over the classes,
-    by IoU threshold ("0.50", "0.75"); a curve is empty where undefined.
+    `values` are points of 100 by the keys of `metrics.ACCURACIES`, `per_class` the headline metrics
+    of each class: None if there is no such object, no key if the task was not scored. `curves`
+    hold, by task and IoU threshold ("0.50", "0.75"), the precision (0 to 1) at the recalls 0, 0.01,
+    ... 1, averaged over the classes; an undefined curve is empty.
     """
 
     values: Values
@@ -50,7 +50,7 @@ class ApReport:
     curves: Mapping[Task, Curves] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as the command prints it with `--json`."""
+        """The report as printed by `mimdet eval --json`."""
         return {
             **self.values,
             "per_class": {name: dict(values) for name, values in self.per_class.items()},
@@ -75,45 +75,44 @@ def score(
 ) -> ApReport:
     """Score COCO result entries against the content of an annotation file.
 
-    `image_ids` are the images that were predicted on, by default all of the file; annotations and
-    results of others do not count. An image without results counts.
+    `image_ids` are the images that count, including those without results; default: all images of
+    the file.
     """
     known = {image["id"] for image in content["images"]}
     ids = known if image_ids is None else set(image_ids)
-    if strangers := sorted(ids - known):
+    if unknown := sorted(ids - known):
         raise DataError(
-            f"{len(strangers)} scored images are not in the annotations, the first is image id "
-            f"{strangers[0]}.",
-            fix="score against the annotation file of the split that was predicted on.",
+            f"{len(unknown)} scored images are not in the annotations, first: image id "
+            f"{unknown[0]}.",
+            fix="use the annotation file of the split that the predictions are for.",
         )
     counted = [entry for entry in results if entry["image_id"] in ids]
     truth = [entry for entry in content["annotations"] if entry["image_id"] in ids]
-    found = {
+    scores = {
         task: _scores(content, truth if task == "box" else masked(truth), counted, ids, task)
         for task in TASKS
         if masks or task == "box"
     }
     return ApReport(
-        values={key: value for one in found.values() for key, value in one.values.items()},
+        values={key: value for of in scores.values() for key, value in of.values.items()},
         per_class={
-            name: {HEADLINES[task].key: one.by_category[k] for task, one in found.items()}
+            name: {HEADLINES[task].key: of.by_category[k] for task, of in scores.items()}
             for k, name in enumerate(_names(content["categories"]))
         },
         images=len(ids),
         detections=len(counted),
-        curves={task: one.curves for task, one in found.items()},
+        curves={task: of.curves for task, of in scores.items()},
     )
 
 
 def masked(truth: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The annotations with a mask; a crowd region, which is no target, may lack one."""
+    """The annotations with a mask; crowd regions, which are not targets, may lack one."""
     kept = [entry for entry in truth if not is_absent(entry.get("segmentation"))]
     bare = [e for e in truth if is_absent(e.get("segmentation")) and not e.get("iscrowd", 0)]
     if bare:
         raise DataError(
-            f"{len(bare)} of {len(truth)} annotations have no mask, the first has id "
-            f"{bare[0].get('id')}.",
-            fix="score boxes only, or complete the annotations.",
+            f"{len(bare)} of {len(truth)} annotations have no mask, first: id {bare[0].get('id')}.",
+            fix="score boxes only, or add the missing masks.",
         )
     return kept
 
@@ -125,7 +124,7 @@ def _scores(
     ids: set[int],
     task: Task,
 ) -> _Scores:
-    """Run `COCOeval` for one task; what it prints is dropped."""
+    """Run `COCOeval` for one task and discard its output."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = evaluator(content, truth, results, ids, KINDS[task])
         evaluation.evaluate()
@@ -135,7 +134,9 @@ def _scores(
     order = {category: k for k, category in enumerate(evaluation.params.catIds)}
     return _Scores(
         values={
-            one.key: _points(evaluation.stats[one.stat]) for one in ACCURACIES if one.task == task
+            metric.key: _points(evaluation.stats[metric.stat])
+            for metric in ACCURACIES
+            if metric.task == task
         },
         by_category=[
             _mean_points(precision[:, :, order[category["id"]], 0, -1])
@@ -152,11 +153,11 @@ def evaluator(
     ids: set[int],
     kind: Kind,
 ) -> COCOeval:
-    """`COCOeval` of results on the images `ids`, ready to be run; it prints."""
+    """`COCOeval` for the results on the images `ids`, not yet run; prints to stdout."""
     reference = _index(content, [_complete(entry, n) for n, entry in enumerate(truth, 1)])
     entries = [_only(entry, kind) for entry in results]
-    found = reference.loadRes(entries) if entries else _index(content, [])
-    evaluation = COCOeval(reference, found, kind)
+    predictions = reference.loadRes(entries) if entries else _index(content, [])
+    evaluation = COCOeval(reference, predictions, kind)
     evaluation.params.imgIds = sorted(ids)
     evaluation.params.catIds = sorted(evaluation.params.catIds)
     return evaluation
@@ -174,13 +175,13 @@ def _index(content: Mapping[str, Any], annotations: list[Any]) -> COCO:
 
 
 def _complete(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """A copy for `COCOeval` to write into, with an id from 1 and an area where there is none."""
+    """A copy that `COCOeval` may modify, with an id from 1 and an area, computed if missing."""
     width, height = entry["bbox"][2:]
     return {"area": width * height, "iscrowd": 0, **entry, "id": number}
 
 
 def _only(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """A result entry with what `kind` needs; a box is derived from the mask if there is none."""
+    """The keys of a result entry that `kind` needs; a missing box is derived from the mask."""
     keys = BOX_KEYS if kind == "bbox" and "bbox" in entry else MASK_KEYS
     return {key: entry[key] for key in keys}
 
@@ -201,7 +202,7 @@ def _curve(precision: NDArray[np.float64]) -> list[float]:
 
 
 def _names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Class names; one that occurs twice carries its category id, so that none is lost."""
+    """Class names; duplicates are suffixed with their category id."""
     count = Counter(category["name"] for category in categories)
     return [
         category["name"]

@@ -1,10 +1,13 @@
-"""Predictions drawn on their image: translucent masks, outlines, boxes, and labels.
+"""Draw predictions on their image: translucent masks, outlines, boxes and labels.
 
-Small images are enlarged before anything is drawn, so that lines and text stay crisp.
+Small images are enlarged first, so that lines and text stay crisp. Every class has a fixed colour:
+the first seven are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind readers
+can tell apart; further classes repeat them lighter, then darker, then from the start.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +15,6 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from mimdet_cli.data.annotations import Category
 from mimdet_cli.data.coco.rle import to_bitmap
-from mimdet_cli.evaluation.palette import Colour, colour_of, ink_on
 from mimdet_cli.evaluation.results import Floats, ImageResult
 
 SHORT_SIDE = 480
@@ -23,11 +25,24 @@ CROWD = 15
 Pixels = NDArray[np.uint8]
 Bitmap = NDArray[np.bool_]
 Area = tuple[int, int, int, int]
+Colour = tuple[int, int, int]
+
+OKABE_ITO: Final[tuple[Colour, ...]] = (
+    (230, 159, 0),  # orange
+    (86, 180, 233),  # sky blue
+    (0, 158, 115),  # green
+    (213, 94, 0),  # vermilion
+    (204, 121, 167),  # purple
+    (0, 114, 178),  # blue
+    (240, 228, 66),  # yellow
+)
+WHITE: Colour = (255, 255, 255)
+INK: Colour = (24, 24, 27)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The text above one box, and the colours of its plate."""
+    """The text of a box, the class that its colours follow, and the box."""
 
     text: str
     label: int
@@ -43,10 +58,10 @@ def draw(
     scores: bool = True,
     scale: float | None = None,
 ) -> Image.Image:
-    """The image (H, W, 3) RGB with the predictions of at least `threshold`.
+    """Draw the predictions with a score of at least `threshold` on an image (H, W, 3) RGB.
 
-    `scale` enlarges it; by default until its short side has 480 pixels. Without `scores` a label
-    is the class name alone, as for ground truth.
+    `scale` resizes it; by default, small images are enlarged to a short side of 480 pixels. Without
+    `scores`, a label is the class name alone, as for ground truth.
     """
     height, width = image.shape[:2]
     factor = max(1.0, SHORT_SIDE / min(height, width)) if scale is None else scale
@@ -72,7 +87,7 @@ def draw(
 
 
 def font(size: float = FONT_SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The typeface that comes with Pillow, so that drawings are the same everywhere."""
+    """Pillow's bundled font, so that drawings are the same everywhere."""
     return ImageFont.load_default(size)
 
 
@@ -84,7 +99,7 @@ def _scaled(box: Floats, across: float, down: float, size: tuple[int, int]) -> A
 
 
 def _mask(canvas: Image.Image, bitmap: Bitmap, colour: Colour) -> None:
-    """Lay a mask (H, W) of the original image over the canvas: a tint, and an outline."""
+    """Overlay a mask (H, W) of the original image as a tint with an outline."""
     rows, columns = np.flatnonzero(bitmap.any(axis=1)), np.flatnonzero(bitmap.any(axis=0))
     if not rows.size:
         return
@@ -102,7 +117,7 @@ def _mask(canvas: Image.Image, bitmap: Bitmap, colour: Colour) -> None:
 
 
 def _write(pen: ImageDraw.ImageDraw, labels: Sequence[Label], size: tuple[int, int]) -> None:
-    """Put the labels where they hide no other; in a crowd, only those that fit on their box."""
+    """Place labels without overlap; in crowded images, only those that fit on their box."""
     face = font()
     taken: list[Area] = []
     for label in labels:
@@ -121,7 +136,7 @@ def _write(pen: ImageDraw.ImageDraw, labels: Sequence[Label], size: tuple[int, i
 
 
 def _places(box: Area, width: int, height: int, size: tuple[int, int]) -> Iterator[Area]:
-    """Plates for a label inside the canvas, best first: on the box, in it, below it, beside it."""
+    """Label positions inside the canvas, best first: above, in, below and beside the box."""
     x0, y0, x1, y1 = box
     for x, y in (
         (x0, y0 - height),
@@ -138,5 +153,34 @@ def _places(box: Area, width: int, height: int, size: tuple[int, int]) -> Iterat
             yield left, top, left + width, top + height
 
 
-def _overlap(one: Area, other: Area) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+def _overlap(a: Area, b: Area) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+
+
+def colour_of(label: int) -> Colour:
+    """The colour of a class by its index."""
+    turn, index = divmod(label, len(OKABE_ITO))
+    base = OKABE_ITO[index]
+    return (base, blend(base, WHITE, 0.45), blend(base, INK, 0.4))[turn % 3]
+
+
+def blend(colour: Colour, other: Colour, share: float) -> Colour:
+    """`colour` with a share of `other` mixed in."""
+    r, g, b = (round((1 - share) * x + share * y) for x, y in zip(colour, other, strict=True))
+    return r, g, b
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Dark or white, whichever has the higher WCAG contrast on `colour`."""
+    light = luminance(colour)
+    dark = (light + 0.05) / (luminance(INK) + 0.05)
+    return INK if dark >= 1.05 / (light + 0.05) else WHITE
+
+
+def luminance(colour: Colour) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1 (IEC 61966-2-1)."""
+    r, g, b = (
+        c / 12.92 if (c := value / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for value in colour
+    )
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b

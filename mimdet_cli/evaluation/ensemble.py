@@ -1,10 +1,10 @@
-"""Evaluation of a model that draws its tokens at random: seeded image by image, pass by pass.
+"""Reproducible evaluation of models that sample their tokens: seeded per image and per pass.
 
-What an image's evaluation draws depends on the seed, the image's pixels and the number of the pass
-only: not on its name or id, the batch, the order of the images, or how many processes share them.
-So `mimdet eval`, `mimdet predict` and the Python API see the same tokens of an image. An image goes
-through the model alone, which also keeps the padding of a larger neighbour, of which a share would
-be drawn, away from it. The first passes of many evaluations are those of fewer.
+The sampled tokens depend only on the seed, the image's pixels and the index of the pass, not on the
+file name, the image id, the batch, the order of images or the number of processes. `mimdet eval`,
+`mimdet predict` and the Python API therefore see the same tokens. Each image is evaluated alone, so
+that tokens of another image's padding are never sampled. With more evaluations, the first passes
+stay the same.
 """
 
 import hashlib
@@ -17,43 +17,43 @@ from torch import Tensor
 from heads.ensemble import detect_together
 from heads.instances import Detections
 from heads.mask_rcnn import MaskRCNN
-from mimdet_cli.seeding import own_random_numbers
+from mimdet_cli.seeding import preserve_random_state
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
-    """The seed of what is drawn, and how many evaluations of an image are merged."""
+class SampledEvals:
+    """The seed of token sampling, and the number of evaluations of an image to merge."""
 
     seed: int
     evals: int = 1
 
 
-def detect_drawn(
-    model: MaskRCNN, images: Sequence[Tensor], digests: Sequence[str], draws: Draws
+def detect_sampled(
+    model: MaskRCNN, images: Sequence[Tensor], digests: Sequence[str], sampled: SampledEvals
 ) -> list[Detections]:
-    """Detections of (3, h, w) images, merged from `draws.evals` evaluations of each.
+    """Detections of (3, h, w) images, each merged from `sampled.evals` evaluations.
 
-    `digests` are what `digest` gives for each image.
+    `digests` are the images' `digest`s.
     """
-    found = []
-    for image, own in zip(images, digests, strict=True):
+    detections = []
+    for image, image_digest in zip(images, digests, strict=True):
 
-        def before(number: int, own: str = own) -> None:
-            torch.manual_seed(seed_of(draws.seed, own, number))
+        def before(number: int, image_digest: str = image_digest) -> None:
+            torch.manual_seed(seed_of(sampled.seed, image_digest, number))
 
-        with own_random_numbers():
-            found += detect_together(model, [image], draws.evals, before)
-    return found
+        with preserve_random_state():
+            detections += detect_together(model, [image], sampled.evals, before)
+    return detections
 
 
 def digest(image: Tensor) -> str:
-    """What tells an image (3, h, w) uint8 on the CPU from any other."""
+    """A hash of the shape and pixels of an image (3, h, w) uint8 on the CPU."""
     content = hashlib.sha256(str(tuple(image.shape)).encode())
     content.update(image.contiguous().numpy().data)
     return content.hexdigest()
 
 
 def seed_of(seed: int, image: str, number: int) -> int:
-    """The seed of pass `number` over the image of that digest, below 2**63."""
-    drawn = hashlib.sha256(f"{seed} {image} {number}".encode()).digest()
-    return int.from_bytes(drawn[:8]) >> 1
+    """The seed, below 2**63, of pass `number` over the image with the digest `image`."""
+    content = hashlib.sha256(f"{seed} {image} {number}".encode()).digest()
+    return int.from_bytes(content[:8]) >> 1

@@ -9,7 +9,7 @@ from torch import nn
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.data.batch import Batch
-from mimdet_cli.evaluation.ensemble import Draws, detect_drawn, digest
+from mimdet_cli.evaluation.ensemble import SampledEvals, detect_sampled, digest
 from mimdet_cli.evaluation.paste import to_result
 from mimdet_cli.evaluation.results import ImageResult
 
@@ -23,28 +23,28 @@ def detect(
     device: torch.device,
     precision: Precision = "fp32",
     on_image: Callable[[int], None] | None = None,
-    draws: Draws | None = None,
+    sampled: SampledEvals | None = None,
 ) -> list[ImageResult]:
-    """Predictions for every image of `batches`, in their order.
+    """Predictions for every image of `batches`, in order.
 
     `model` takes a list of (3, h, w) uint8 images on `device` and returns one `Detections` each.
-    `on_image` is told the number of images done so far, after each of them. With `draws`, for a
-    `MaskRCNN` that draws its tokens, each image is evaluated alone, once or several times.
+    `on_image` is called after each image with the number of finished images. `sampled` is for a
+    `MaskRCNN` that samples its tokens: each image is then evaluated alone, once or several times.
     """
     results: list[ImageResult] = []
     with _evaluating(model), torch.inference_mode():
         for batch in batches:
             images = batch.to(device).images
             with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-                if draws is None:
-                    found = model(images)
+                if sampled is None:
+                    predictions = model(images)
                 else:
                     assert isinstance(model, MaskRCNN)
                     digests = [digest(image) for image in batch.images]
-                    found = detect_drawn(model, images, digests, draws)
-            of_images = zip(found, batch.image_ids, batch.sizes, batch.original_sizes, strict=True)
-            for of_image in of_images:
-                results.append(to_result(*of_image))
+                    predictions = detect_sampled(model, images, digests, sampled)
+            rows = zip(predictions, batch.image_ids, batch.sizes, batch.original_sizes, strict=True)
+            for row in rows:
+                results.append(to_result(*row))
                 if on_image is not None:
                     on_image(len(results))
     return results
@@ -52,7 +52,7 @@ def detect(
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module is in the mode that it was in."""
+    """Switch to evaluation mode; restore the mode of every module on exit."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,11 +1,10 @@
-"""The figures that are reported: one record each, in one table that everything else iterates.
+"""All reported metrics, one record each, in display order; everything else iterates this table.
 
-A metric of `COCOeval` is one more entry below. One that something else computes is an entry, its
-evaluator, and the call of it: `coco_ap` for accuracies, `ablation.run.cell` for costs.
+To add a metric that `COCOeval` computes, add an entry. For any other, also add its evaluator and
+call it: accuracies in `coco_ap`, costs in `ablation.run.cell`.
 
-Accuracies are in points of 100, None where undefined. In a record of them (`eval --json`,
-`results.json`, a cell's `ap`) a task that was not scored has no keys at all. The table is in the
-order in which figures are shown.
+Accuracies are in points of 100, None where undefined. In records of them (`eval --json`,
+`results.json`, a cell's `ap`), a task that was not scored has no keys.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Task = Literal["box", "mask"]
-"""What is compared with the ground truth."""
+"""What is compared to the ground truth."""
 TASKS: Final[tuple[Task, ...]] = ("box", "mask")
 NONE: Final = "-"
 HOUR: Final = 3600
@@ -21,9 +20,9 @@ HOUR: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class PaperFigure:
-    """How papers state a metric: in which field of an ablation's `paper`, and in which unit.
+    """How papers state a metric: the field in an ablation's `paper`, and the unit.
 
-    `on_gpu`: figures are comparable on one kind of GPU alone.
+    `on_gpu`: comparable only on the same kind of GPU.
     """
 
     field: str
@@ -40,9 +39,10 @@ class PaperFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A figure: its name in files, its name for a person, how it is written.
+    """A metric: `key` in files, `label` for display, and how to format it.
 
-    `spec` and `unit` write it in a sentence; `axis` is the unit of an axis, in steps of `scale`.
+    `spec` and `unit` format a value in text; `axis` is the unit of a plot's axis, in multiples of
+    `scale`.
     """
 
     key: str
@@ -55,21 +55,21 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """What it is called outside a table of its own."""
+        """The name outside of a table."""
         return self.label
 
     def text(self, value: float | None, sign: str = "") -> str:
-        """The value with its unit, or a dash where undefined; `sign` as in a format."""
+        """The value with its unit, or a dash if undefined; `sign` as in a format spec."""
         return NONE if value is None else format(value, sign + self.spec) + self.unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy(Metric):
-    """A figure of detections against the ground truth, `stat` its place in `COCOeval.stats`.
+    """A metric of detections against the ground truth; `stat` is its index in `COCOeval.stats`.
 
-    `headline` stands for its task: it is reported by class and drawn over the steps. `resampled`:
-    its interval over images is known (`bootstrap`). `in_journal`: the evaluations during training
-    report it. `in_line`: `eval` and `train` print it, beside all the others in files.
+    `headline`: represents its task, is reported per class and plotted over the steps. `resampled`:
+    has a bootstrap interval over images. `in_journal`: reported by evaluations during training.
+    `in_line`: printed by `eval` and `train`; files have all metrics.
     """
 
     task: Task
@@ -81,16 +81,16 @@ class Accuracy(Metric):
 
     @property
     def name(self) -> str:
-        """With its task, such as "box AP"."""
+        """Task and label, such as "box AP"."""
         return f"{self.task} {self.label}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostMetric(Metric):
-    """What a model costs, `shown` so in a table; `exact` is the same in every run on every device.
+    """A cost of a model; `shown` formats it in tables.
 
-    `per_evaluation`: each evaluation of a run has its own. `adds_up`: a run that goes on from
-    another one counts that one's too.
+    `exact`: the same in every run on every device. `per_evaluation`: differs between evaluations of
+    one run. `adds_up`: a run that continues another includes the other's cost.
     """
 
     shown: Callable[[float], str]
@@ -100,15 +100,15 @@ class CostMetric(Metric):
 
 
 def _coco(task: Task) -> tuple[Accuracy, ...]:
-    """COCO's numbers of one task.
+    """COCO's metrics of one task.
 
-    Averages over IoU .50:.95, at .50 and at .75; by size, small up to 32 x 32 pixels, large from
-    96 x 96; recall with so many detections in an image.
+    AP over IoU .50:.95, at .50 and at .75; by size, small up to 32 x 32 pixels, large from 96 x 96;
+    recall with up to 1, 10 and 100 detections per image.
     """
 
-    def one(suffix: str, label: str, stat: int, **marks: bool) -> Accuracy:
+    def metric(suffix: str, label: str, stat: int, **marks: bool) -> Accuracy:
         key = f"{task}_{suffix}"
-        said = f"{task.capitalize()} {label} on COCO val2017."
+        description = f"{task.capitalize()} {label} on COCO val2017."
         return Accuracy(
             key=key,
             label=label,
@@ -116,25 +116,25 @@ def _coco(task: Task) -> tuple[Accuracy, ...]:
             unit="",
             axis="points",
             scale=1,
-            paper=PaperFigure(key, said, ".1f", "", "points"),
+            paper=PaperFigure(key, description, ".1f", "", "points"),
             task=task,
             stat=stat,
             **marks,
         )
 
     return (
-        one("ap", "AP", 0, headline=True, resampled=True, in_journal=True),
-        one("ap50", "AP50", 1, in_journal=True),
-        one("ap75", "AP75", 2),
-        one("ap_s", "APs", 3),
-        one("ap_m", "APm", 4),
-        one("ap_l", "APl", 5),
-        one("ar1", "AR1", 6, in_line=False),
-        one("ar10", "AR10", 7, in_line=False),
-        one("ar100", "AR100", 8),
-        one("ar_s", "ARs", 9, in_line=False),
-        one("ar_m", "ARm", 10, in_line=False),
-        one("ar_l", "ARl", 11, in_line=False),
+        metric("ap", "AP", 0, headline=True, resampled=True, in_journal=True),
+        metric("ap50", "AP50", 1, in_journal=True),
+        metric("ap75", "AP75", 2),
+        metric("ap_s", "APs", 3),
+        metric("ap_m", "APm", 4),
+        metric("ap_l", "APl", 5),
+        metric("ar1", "AR1", 6, in_line=False),
+        metric("ar10", "AR10", 7, in_line=False),
+        metric("ar100", "AR100", 8),
+        metric("ar_s", "ARs", 9, in_line=False),
+        metric("ar_m", "ARm", 10, in_line=False),
+        metric("ar_l", "ARl", 11, in_line=False),
     )
 
 
@@ -144,7 +144,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2f} s"
 
 
-ACCURACIES: Final = tuple(one for task in TASKS for one in _coco(task))
+ACCURACIES: Final = tuple(metric for task in TASKS for metric in _coco(task))
 COSTS: Final = (
     CostMetric(
         key="train_s",
@@ -154,7 +154,7 @@ COSTS: Final = (
         axis="s",
         paper=PaperFigure(
             "hours",
-            "Training time; comparable on one kind of GPU alone.",
+            "Training time; comparable only on the same kind of GPU.",
             ".1f",
             " h",
             "h",
@@ -204,13 +204,15 @@ COSTS: Final = (
         per_evaluation=True,
     ),
 )
-METRICS: Final[Mapping[str, Metric]] = {one.key: one for one in (*ACCURACIES, *COSTS)}
-HEADLINES: Final[Mapping[Task, Accuracy]] = {one.task: one for one in ACCURACIES if one.headline}
+METRICS: Final[Mapping[str, Metric]] = {metric.key: metric for metric in (*ACCURACIES, *COSTS)}
+HEADLINES: Final[Mapping[Task, Accuracy]] = {
+    metric.task: metric for metric in ACCURACIES if metric.headline
+}
 BEST: Final = HEADLINES["box"]
-"""By what the best checkpoint is chosen, and what plots show."""
+"""The metric that selects the best checkpoint and that plots show."""
 
 
 def by_task(keys: Container[str]) -> dict[Task, list[Accuracy]]:
-    """The accuracies among `keys`, of each task that has any."""
-    found = {task: [m for m in ACCURACIES if m.task == task and m.key in keys] for task in TASKS}
-    return {task: metrics for task, metrics in found.items() if metrics}
+    """The accuracies among `keys` by task, without tasks that have none."""
+    grouped = {task: [m for m in ACCURACIES if m.task == task and m.key in keys] for task in TASKS}
+    return {task: metrics for task, metrics in grouped.items() if metrics}

@@ -1,13 +1,12 @@
-"""Bring detections from the network's pixels to those of the original image; masks become RLE.
+"""Map detections from the network's input to the original image, and encode masks as RLE.
 
-The rules are detectron2's (02b5c4e, `detector_postprocess` and `paste_masks_in_image`): boxes are
-scaled by W_out/w and H_out/h, clipped, and dropped when nothing is left of them; a mask of m x m
-probabilities is sampled bilinearly at the pixel centres (+0.5) inside its box, with zeros around
-it, and thresholded at 0.5.
+Follows detectron2 (02b5c4e, `detector_postprocess` and `paste_masks_in_image`): boxes are scaled by
+W_out/w and H_out/h, clipped, and dropped if empty; a mask of m x m probabilities is sampled
+bilinearly at the pixel centres (+0.5) inside its box, with zero padding, and thresholded at 0.5.
 
-Bilinear sampling on a regular grid is separable, so a mask is two small matrix products, and only
-the pixels of its box are ever computed. Their runs are found by comparing neighbours, which spares
-the full-image bit map that an RLE encoder would need.
+Bilinear sampling on a regular grid is separable, so a mask takes two small matrix products, for the
+pixels of its box only. Runs are found by comparing neighbouring pixels, which avoids the full-image
+bitmap that an RLE encoder would need.
 
 Legend: n detections, m mask cells per side, H W pixels of the image, h w pixels of one box.
 """
@@ -43,7 +42,7 @@ def to_result(
 def rescale(
     boxes: Floats, size: tuple[int, int], original_size: tuple[int, int]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """The boxes (k, 4) in the original image that are not empty there, and which (n,) they are."""
+    """The boxes (k, 4) that are not empty in the original image, and a mask (n,) of them."""
     (height, width), (full_height, full_width) = size, original_size
     factor = np.tile(np.array([full_width / width, full_height / height], np.float32), 2)
     limit = np.tile(np.array([full_width, full_height], np.float32), 2)
@@ -53,7 +52,7 @@ def rescale(
 
 
 def paste(masks: Floats, boxes: Floats, size: tuple[int, int]) -> list[Rle]:
-    """Masks (n, m, m) of probabilities in `boxes` (n, 4), as RLE of an image of `size` (H, W)."""
+    """Paste masks (n, m, m) of probabilities into `boxes` (n, 4), as RLE of `size` (H, W)."""
     height, width = size
     runs = [_runs(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True)]
     return encode_counts(runs, height, width)
@@ -89,16 +88,16 @@ def _runs(mask: Floats, box: Floats, height: int, width: int) -> list[int]:
 
 
 def _hat(start: int, stop: int, low: float, high: float, cells: int) -> Floats:
-    """Weight (p, m) of every mask cell at the centres of the pixels `start`..`stop` of one axis."""
+    """Bilinear weights (p, m) of the mask cells at the centres of pixels `start`..`stop`."""
     centres = (np.arange(start, stop) + 0.5 - low) * (cells / (high - low)) - 0.5
     distance = np.abs(centres[:, None] - np.arange(cells))
     return np.maximum(0, 1 - distance).astype(np.float32)
 
 
 def _switches(columns: NDArray[np.bool_], first: int, height: int) -> NDArray[np.int64]:
-    """Where runs start and end, as positions down the columns of the image.
+    """Positions, in column-major order of the image, where runs start and end.
 
-    `columns` (w, h) is a part of the image whose first pixel has the position `first`.
+    `columns` (w, h) is a part of the image whose first pixel is at position `first`.
     """
     w, h = columns.shape
     framed = np.zeros((w, h + 2), dtype=bool)

@@ -1,4 +1,4 @@
-"""What a detector sees in one image, with the image: to filter, draw, show in a notebook, save."""
+"""The detections in one image together with the image: filter, draw, display, export."""
 
 import base64
 import html
@@ -27,7 +27,7 @@ ROWS = 20
 class Prediction:
     """Detections in one image (H, W, 3) RGB, best score first.
 
-    `categories` are all classes of the detector; a label is a position among them.
+    `categories` are all classes of the detector; labels are indices into them.
     """
 
     image: Pixels
@@ -56,7 +56,7 @@ class Prediction:
 
     @cached_property
     def masks(self) -> NDArray[np.bool_] | None:
-        """Masks (n, H, W) at the size of the image; None where the detector has boxes only."""
+        """Masks (n, H, W) at the size of the image; None if the detector predicts boxes only."""
         if self.result.rles is None:
             return None
         maps = [to_bitmap(rle) for rle in self.result.rles]
@@ -66,7 +66,7 @@ class Prediction:
         return len(self.result)
 
     def above(self, score: float) -> "Prediction":
-        """The detections of at least this score."""
+        """The detections with at least this score."""
         return replace(self, result=self.result.above(score))
 
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
@@ -74,27 +74,27 @@ class Prediction:
         return to_coco([replace(self.result, image_id=image_id)], self.categories)
 
     def draw(self, *, scores: bool = True, scale: float | None = None) -> Image.Image:
-        """The image with all detections drawn on it.
+        """Draw all detections on the image.
 
-        `scale` enlarges it; by default until its short side has 480 pixels.
+        `scale` resizes it; by default, small images are enlarged to a short side of 480 pixels.
         """
         if scale is not None and not scale > 0:
             raise DataError(
-                f"a drawing cannot have {scale!r} times the size of its image.",
+                f"{scale!r} is not a valid scale.",
                 where="draw(scale)",
-                fix="give a number above 0.",
+                fix="give a number greater than 0.",
             )
         return draw(self.image, self.result, self.categories, 0.0, scores=scores, scale=scale)
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
-        found = Counter(self.class_names)
-        classes = ", ".join(f"{number} {name}" for name, number in found.most_common())
-        told = f"{counted(len(self), 'detection')} in {width} x {height} pixels"
-        return f"<Prediction: {told}{': ' if classes else ''}{classes}>"
+        counts = Counter(self.class_names)
+        classes = ", ".join(f"{number} {name}" for name, number in counts.most_common())
+        summary = f"{counted(len(self), 'detection')} in {width} x {height} pixels"
+        return f"<Prediction: {summary}{': ' if classes else ''}{classes}>"
 
     def _repr_html_(self) -> str:
-        """The drawing beside a table of the best detections, for notebooks."""
+        """The drawing and a table of the best detections, for notebooks."""
         file = io.BytesIO()
         self.draw().save(file, format="PNG")
         picture = base64.b64encode(file.getvalue()).decode("ascii")
@@ -105,16 +105,16 @@ class Prediction:
         )
 
 
-def _table(shown: Prediction) -> str:
-    """The best detections as rows of HTML."""
-    names, scores = shown.class_names[:ROWS], shown.scores[:ROWS].tolist()
-    boxes: Sequence[Sequence[float]] = shown.boxes[:ROWS].tolist()
+def _table(prediction: Prediction) -> str:
+    """The best detections as an HTML table."""
+    names, scores = prediction.class_names[:ROWS], prediction.scores[:ROWS].tolist()
+    boxes: Sequence[Sequence[float]] = prediction.boxes[:ROWS].tolist()
     rows = [
         f"<tr><td>{html.escape(name)}</td><td>{score:.2f}</td>"
         f"<td>{', '.join(f'{side:.0f}' for side in box)}</td></tr>"
         for name, score, box in zip(names, scores, boxes, strict=True)
     ]
-    rest = len(shown) - len(rows)
+    rest = len(prediction) - len(rows)
     rows += [f'<tr><td colspan="3">and {rest:,} more</td></tr>'] if rest else []
     return (
         "<table><thead><tr><th>class</th><th>score</th><th>x0, y0, x1, y1</th></tr></thead>"

@@ -1,4 +1,4 @@
-"""Read anybody's COCO results file, and say everything that is wrong with it at once."""
+"""Read a COCO results file of any origin and report all of its problems together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ FIX: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """Checked result entries; `masks` tells whether masks can be scored.
+    """Validated result entries; `masks`: whether masks can be scored.
 
-    All entries have the same geometry: a box, a mask (compressed RLE), or both.
+    Either all entries have a box, or a mask (compressed RLE), or both.
     """
 
     entries: list[dict[str, Any]]
@@ -31,34 +31,36 @@ class ResultFile:
 
 
 def load_results(path: Path, content: Mapping[str, Any]) -> ResultFile:
-    """The entries of `path`, checked against the images and classes of a ground truth."""
+    """Load results and check them against the images and classes of an annotation file."""
     entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError(
-            f"This is {describe(entries)}, not the list of a COCO results file.",
+            f"expected the list of a COCO results file, not {describe(entries)}.",
             where=str(path),
             fix=FIX,
         )
-    images = [ImageRow(one["id"], "", one["height"], one["width"]) for one in content["images"]]
-    categories = [Category(one["id"], one["name"]) for one in content["categories"]]
+    images = [
+        ImageRow(image["id"], "", image["height"], image["width"]) for image in content["images"]
+    ]
+    categories = [Category(category["id"], category["name"]) for category in content["categories"]]
     geometry = _geometry(entries)
     reader = CocoReader("results")
     good = reader.entries("entry", entries, geometry)
-    found = [
-        _normal(one.entry.record, geometry, one.size)
-        for one in reader.annotations(good, images, categories)
+    normalized = [
+        _normalize(annotation.entry.record, geometry, annotation.size)
+        for annotation in reader.annotations(good, images, categories)
     ]
     reader.findings.refuse({"file": path})
     truth_has_masks = any(
         not is_absent(entry.get("segmentation")) for entry in content["annotations"]
     )
-    return ResultFile(found, masks=truth_has_masks and "segmentation" in geometry)
+    return ResultFile(normalized, masks=truth_has_masks and "segmentation" in geometry)
 
 
-def _normal(
+def _normalize(
     entry: dict[str, Any], geometry: tuple[str, ...], size: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """The entry with its mask, if any, as compressed RLE."""
+    """Convert the entry's mask, if any, to compressed RLE."""
     assert size is not None
     if "segmentation" not in geometry:
         return entry
@@ -66,7 +68,7 @@ def _normal(
 
 
 def _geometry(entries: list[Any]) -> tuple[str, ...]:
-    """The keys that all entries must have: those of the first; an empty list lacks neither."""
+    """The geometry keys that every entry must have: those of the first one."""
     if not entries:
         return ("bbox", "segmentation")
     first = entries[0] if isinstance(entries[0], dict) else {}

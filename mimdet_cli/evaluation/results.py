@@ -1,4 +1,4 @@
-"""Predictions of one image in its own pixels, and the COCO result format they are saved in."""
+"""Predictions in the pixels of the original image, and the COCO format to save them in."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ class ImageResult:
     """Predictions on one image, best score first.
 
     boxes (n, 4) as x0, y0, x1, y1 in pixels of the original image, scores (n,), labels (n,) as
-    class indices from 0; `rles` one mask per box, or None where there are boxes only.
+    class indices from 0; `rles` one mask per box, or None for boxes only.
     """
 
     image_id: int
@@ -35,7 +35,7 @@ class ImageResult:
         return len(self.boxes)
 
     def above(self, score: float) -> "ImageResult":
-        """The predictions of at least this score."""
+        """The predictions with at least this score."""
         kept = np.flatnonzero(self.scores >= score)
         rles = None if self.rles is None else [self.rles[index] for index in kept]
         return ImageResult(
@@ -44,7 +44,7 @@ class ImageResult:
 
 
 def to_coco(results: Iterable[ImageResult], categories: Sequence[Category]) -> list[dict[str, Any]]:
-    """COCO result entries, with the category ids of the data set and boxes as x, y, w, h."""
+    """COCO result entries with the data set's category ids and boxes as x, y, w, h."""
     ids = [category.id for category in categories]
     entries: list[dict[str, Any]] = []
     for result in results:
@@ -67,6 +67,6 @@ def to_coco(results: Iterable[ImageResult], categories: Sequence[Category]) -> l
 
 
 def write_predictions(entries: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a COCO results file; `path` holds the old content or the new, never a part."""
+    """Write a COCO results file, atomically."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(list(entries), file, allow_nan=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""A sheet of pictures: predictions beside the ground truth, image by image."""
+"""A contact sheet of predictions next to the ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from mimdet_cli.data.annotations import Category
-from mimdet_cli.evaluation.draw import Pixels, draw, font
-from mimdet_cli.evaluation.palette import WHITE
+from mimdet_cli.evaluation.draw import WHITE, Pixels, draw, font
 from mimdet_cli.evaluation.results import ImageResult
 
 CELL: Final = 400
@@ -32,7 +31,7 @@ class SheetRow:
 def sheet(
     rows: Sequence[SheetRow], categories: Sequence[Category], threshold: float = 0.5
 ) -> Image.Image:
-    """All rows in a grid, one pair of pictures per line, two pairs from the fourth image on."""
+    """Draw all rows, one pair of pictures per line; two pairs if there are more than three rows."""
     pairs = 2 if len(rows) > 3 else 1
     lines = [rows[first : first + pairs] for first in range(0, len(rows), pairs)]
     pictures = [[_pair(row, categories, threshold) for row in line] for line in lines]
@@ -59,7 +58,7 @@ def sheet(
 def _pair(
     row: SheetRow, categories: Sequence[Category], threshold: float
 ) -> tuple[Image.Image, Image.Image]:
-    """Ground truth and predictions, drawn at the size of a cell."""
+    """Draw ground truth and predictions at cell size."""
     scale = CELL / max(row.image.shape[:2])
     return (
         draw(row.image, row.truth, categories, 0.0, scores=False, scale=scale),

@@ -1,4 +1,4 @@
-"""What happens now and then in a training run: log, show progress, evaluate."""
+"""Periodic actions of a training run: log, show progress, evaluate."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,18 +13,18 @@ from mimdet_cli.engine.step import total
 from mimdet_cli.evaluation.metrics import ACCURACIES, BEST
 from mimdet_cli.jobs.scoring import Scored, score_model
 from mimdet_cli.progress import Progress, StepMeter
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.recipe.schema import CompletedRecipe
 
-Better = Callable[[TrainState, Mapping[str, Any]], None]
+OnBest = Callable[[TrainState, Mapping[str, Any]], None]
 
 
 def every_step(step: int) -> bool:
-    """After each step."""
+    """Always due."""
     return True
 
 
 class Means:
-    """Shows every step, and writes the means of the steps since the last line when one is due."""
+    """Shows every step; when a log line is due, writes the means since the previous one."""
 
     def __init__(self, journal: Journal, meter: StepMeter, due: When) -> None:
         self.journal = journal
@@ -33,26 +33,26 @@ class Means:
         self.window: list[Timed] = []
 
     def add(self, state: TrainState, timed: Timed) -> None:
-        """Take in one step."""
+        """Record one step."""
         report = timed.report
         self.meter.update(state.step, loss=report.loss, lr=report.lr, step_s=timed.step_s)
         self.window.append(timed)
         if not self.due(state.step):
             return
-        reports = [one.report for one in self.window]
-        seen, tokens = total([one.tokens for one in reports if one.tokens]) or (None, None)
+        reports = [step.report for step in self.window]
+        seen, tokens = total([step.tokens for step in reports if step.tokens]) or (None, None)
         self.journal.write(
             "train",
             step=state.step,
-            images=sum(one.images for one in reports),
+            images=sum(step.images for step in reports),
             tokens=tokens,
             tokens_seen=seen,
-            loss=_mean([one.loss for one in reports]),
-            losses={name: _mean([one.losses[name] for one in reports]) for name in report.losses},
+            loss=_mean([step.loss for step in reports]),
+            losses={name: _mean([step.losses[name] for step in reports]) for name in report.losses},
             lr=report.lr,
             grad_norm=report.grad_norm,
-            step_s=_mean([one.step_s for one in self.window]),
-            data_s=_mean([one.data_s for one in self.window]),
+            step_s=_mean([step.step_s for step in self.window]),
+            data_s=_mean([step.data_s for step in self.window]),
         )
         self.window.clear()
 
@@ -63,10 +63,10 @@ def evaluation(
     device: torch.device,
     journal: Journal,
     progress: Progress,
-    better: Better,
-    found: list[Scored],
+    on_best: OnBest,
+    latest: list[Scored],
 ) -> Action:
-    """Score the val split; `better` is called when the box AP is the best so far."""
+    """Score the val split into `latest`; `on_best` is called for the best box AP so far."""
 
     def act(state: TrainState, _: Timed) -> None:
         best = max(
@@ -75,14 +75,14 @@ def evaluation(
         )
         scored = score_model(state.model, recipe, split, device, progress)
         values = scored.ap.values
-        told = [one for one in ACCURACIES if one.in_journal and one.key in values]
-        numbers = {one.key: values[one.key] for one in told}
+        metrics = [metric for metric in ACCURACIES if metric.in_journal and metric.key in values]
+        numbers = {metric.key: values[metric.key] for metric in metrics}
         journal.write("eval", step=state.step, **numbers, eval_s=scored.seconds)
-        shown = "  ".join(f"{one.key} {one.text(values[one.key])}" for one in told)
+        shown = "  ".join(f"{metric.key} {metric.text(values[metric.key])}" for metric in metrics)
         progress.say(f"step {state.step}: {shown}")
         if (values[BEST.key] or 0) > best:
-            better(state, numbers)
-        found[:] = [scored]
+            on_best(state, numbers)
+        latest[:] = [scored]
 
     return act
 

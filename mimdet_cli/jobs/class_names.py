@@ -1,4 +1,4 @@
-"""Names for the classes of a released checkpoint, which holds their number only."""
+"""Name the classes of a released checkpoint, which stores only their number."""
 
 from importlib import resources
 from pathlib import Path
@@ -17,47 +17,47 @@ SHOWN = 8
 def name_classes(
     number: int, names: Path | None, annotations: Path | None
 ) -> tuple[tuple[Category, ...], str]:
-    """The classes in the order of the labels, and a few words on where their names are from.
+    """The classes in label order, and a phrase on the source of their names.
 
-    `names` is a text file of one name per line, `annotations` a COCO file whose classes are taken
-    by ascending id; without either, 80 classes are COCO's and others are numbered.
+    `names` is a text file with one name per line, `annotations` a COCO file whose classes are used
+    by ascending id. Without either, 80 classes get COCO's names and others are numbered.
     """
     if names is not None:
-        return _fitting(_from_lines(names), number, names), f"named by {names}"
+        return _checked(_from_lines(names), number, names), f"named by {names}"
     if annotations is not None:
-        return _fitting(read_classes(annotations), number, annotations), f"named by {annotations}"
+        return _checked(read_classes(annotations), number, annotations), f"named by {annotations}"
     if number == COCO:
         return coco_classes(), "COCO's"
     numbered = tuple(Category(i, f"class {i}") for i in range(1, number + 1))
-    return numbered, "numbered, since no file names them (--classes or --annotations)"
+    return numbered, "numbered; use --classes or --annotations to name them"
 
 
 def coco_classes() -> tuple[Category, ...]:
-    """COCO's 80 classes by ascending id: the labels of every model trained on it."""
+    """COCO's 80 classes by ascending id, which is their label order."""
     text = resources.files("mimdet_cli.data").joinpath("coco_classes.yaml").read_text("utf-8")
     return tuple(Category(number, name) for number, name in yaml.safe_load(text).items())
 
 
 def _from_lines(file: Path) -> list[Category]:
     names = [line.strip() for line in _read(file).splitlines() if line.strip()]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
         raise DataError(
-            f"classes are named twice: {first_of(doubled, SHOWN)}.",
+            f"duplicate class names: {first_of(duplicates, SHOWN)}.",
             where=str(file),
-            fix="write one name per line, each once.",
+            fix="write one distinct name per line.",
         )
     return [Category(i, name) for i, name in enumerate(names, 1)]
 
 
-def _fitting(found: list[Category], number: int, file: Path) -> tuple[Category, ...]:
-    if len(found) != number:
+def _checked(categories: list[Category], number: int, file: Path) -> tuple[Category, ...]:
+    if len(categories) != number:
         raise DataError(
-            f"the checkpoint has {number} classes, this file names {len(found)}.",
+            f"the checkpoint has {number} classes, but this file names {len(categories)}.",
             where=str(file),
-            fix="give the file of the data that the checkpoint was trained on.",
+            fix="use the file of the data set that the checkpoint was trained on.",
         )
-    return tuple(found)
+    return tuple(categories)
 
 
 def _read(file: Path) -> str:
@@ -65,5 +65,5 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"it cannot be read: {error}.", where=str(file), fix="give a readable text file."
+            f"cannot read the file: {error}.", where=str(file), fix="give a readable text file."
         ) from error

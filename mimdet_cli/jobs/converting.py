@@ -20,8 +20,8 @@ from mimdet_cli.jobs.class_names import COCO, name_classes
 from mimdet_cli.jobs.readme import Conversion, write_conversion_readme
 from mimdet_cli.jobs.run_folder import ENVIRONMENT, METRICS, sidecar_files, start
 from mimdet_cli.progress import QUIET, Progress
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.load import LoadReport, load_weights
 from mimdet_cli.weights.read import read_tensors

@@ -1,4 +1,4 @@
-"""A trained detector in memory: images of any kind in, predictions out."""
+"""A trained detector in memory that predicts on images of any kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ from mimdet_cli.errors import DataError
 from mimdet_cli.evaluation.inference import detect
 from mimdet_cli.evaluation.prediction import Prediction
 from mimdet_cli.jobs.run_folder import Checkpoint, open_checkpoint
-from mimdet_cli.jobs.token_sampling import draws_for
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.jobs.token_sampling import sampled_evals
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.words import counted
 
 ImageLike = Image.Image | Pixels | Tensor | str | Path
-"""A file, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), both of 8 bits."""
+"""A file, a PIL image, a uint8 array (H, W, 3) or (H, W), or a uint8 tensor (3, H, W)."""
 AnyImage = TypeVar("AnyImage", bound=ImageLike)
 KINDS = "a path, a PIL image, an array (H, W, 3) of uint8 RGB, or a tensor (3, H, W) of uint8 RGB"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detector:
-    """A checkpoint's model on a device; `model` is the `torch.nn.Module` itself."""
+    """The model of a checkpoint on a device; `model` is the `torch.nn.Module` itself."""
 
     model: MaskRCNN
     checkpoint: Checkpoint
@@ -42,17 +42,17 @@ class Detector:
 
     @property
     def recipe(self) -> CompletedRecipe:
-        """What it was trained by."""
+        """The recipe that it was trained with."""
         return self.checkpoint.recipe
 
     @property
     def categories(self) -> tuple[Category, ...]:
-        """The classes, with the ids of the data that it was trained on."""
+        """The classes, with the category ids of the training data."""
         return self.checkpoint.categories
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes by label."""
+        """The class names by label."""
         return [category.name for category in self.categories]
 
     @overload
@@ -66,24 +66,23 @@ class Detector:
     def predict(
         self, images: ImageLike | list[AnyImage] | tuple[AnyImage, ...], *, score: float = 0.5
     ) -> Prediction | list[Prediction]:
-        """Detections of at least `score` in one image, or in each of a list.
+        """Detections with at least `score` in one image, or in each image of a list.
 
-        An image is one of `ImageLike`; colours are RGB. Boxes and masks are in pixels of the image
-        as given. What is found does not depend on the other images of a list. Raises `DataError`
-        for what is no image or cannot be read.
+        Images are any of `ImageLike`, in RGB. Boxes and masks are in pixels of the given image and
+        do not depend on the other images of a list. Raises `DataError` for values that are not
+        images and for files that cannot be read.
         """
         if not isinstance(score, Real) or not 0 <= score <= 1:
             raise DataError(
-                f"the score {score!r} is no number from 0 to 1.",
+                f"the score {score!r} is not a number from 0 to 1.",
                 where="predict(score)",
                 fix="give a number from 0 to 1.",
             )
         if isinstance(images, list | tuple):
-            return [self._predict(one, score) for one in images]
+            return [self._predict(image, score) for image in images]
         return self._predict(images, score)
 
     def __repr__(self) -> str:
-        """Where it comes from, and what it finds."""
         classes = counted(len(self.categories), "class", "classes")
         backbone = self.recipe.backbone.name
         return f"<Detector: {backbone}, {classes}, {self.checkpoint.folder}, {self.device}>"
@@ -93,14 +92,14 @@ class Detector:
         height, width = pixels.shape[:2]
         resized = EvalTransform(self.recipe.data)(pixels)
         batch = Batch.of([RawSample(resized, 1, (height, width))])
-        (result,) = detect(self.model, [batch], self.device, draws=draws_for(self.recipe))
+        (result,) = detect(self.model, [batch], self.device, sampled=sampled_evals(self.recipe))
         return Prediction(pixels, result, self.categories).above(score)
 
 
 def load_detector(
     path: Path, *, overrides: Sequence[Override] = (), device: str | None = None
 ) -> Detector:
-    """The detector of a run (its `last/`) or of a checkpoint in it, ready to predict."""
+    """Load the detector of a run (its `last/`) or of a checkpoint in it."""
     checkpoint = open_checkpoint(path, overrides)
     chosen = choose_device(device)
     return Detector(checkpoint.detector(chosen), checkpoint, chosen)
@@ -115,21 +114,21 @@ def _pixels(image: object) -> Pixels:
     if isinstance(image, Tensor):
         if image.ndim == 3 and image.shape[0] in (1, 3) and image.dtype == torch.uint8:
             return _three_channels(image.permute(1, 2, 0).cpu().numpy())  # (3, H, W) -> (H, W, 3)
-        raise _no_image(f"a tensor {tuple(image.shape)} of {image.dtype}")
+        raise _not_an_image(f"a tensor {tuple(image.shape)} of {image.dtype}")
     if isinstance(image, np.ndarray):
         grey = image[..., None] if image.ndim == 2 else image
         if grey.ndim == 3 and grey.shape[2] in (1, 3) and grey.dtype == np.uint8:
             return _three_channels(grey)
-        raise _no_image(f"an array {image.shape} of {image.dtype}")
-    raise _no_image(f"of type {type(image).__name__}")
+        raise _not_an_image(f"an array {image.shape} of {image.dtype}")
+    raise _not_an_image(f"a value of type {type(image).__name__}")
 
 
 def _three_channels(pixels: Pixels) -> Pixels:
     """(H, W, 1 or 3) -> (H, W, 3), with at least one pixel."""
     if 0 in pixels.shape:
-        raise _no_image(f"an empty array {pixels.shape}")
+        raise _not_an_image(f"an empty array {pixels.shape}")
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))  # the caller may reuse its own
 
 
-def _no_image(what: str) -> DataError:
-    return DataError(f"this is no image: {what}.", where="predict(images)", fix=f"give {KINDS}.")
+def _not_an_image(what: str) -> DataError:
+    return DataError(f"not an image: {what}.", where="predict(images)", fix=f"give {KINDS}.")

@@ -1,4 +1,4 @@
-"""The folder of a run that is about to be trained, chosen before anything slow begins."""
+"""Choose the folder of a new run; without torch, so that a mistake is reported at once."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,11 +7,11 @@ from mimdet_cli.errors import RecipeError
 
 
 def choose_folder(out: Path | None, name: str, *, resume: bool) -> Path:
-    """The folder that the run may write to."""
+    """The folder to write the run to."""
     if out is None:
         if resume:
             raise RecipeError(
-                "no run is named that is to be resumed.",
+                "the run to resume is not given.",
                 where="resume",
                 fix="give its folder as out.",
             )

@@ -1,4 +1,4 @@
-"""Pictures of a scored split: what was predicted, beside what is there."""
+"""The contact sheet of a scored split: predictions next to the ground truth."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ SHOWN = 8
 
 
 def write_sheet(path: Path, split: CocoSplit, results: Sequence[ImageResult]) -> None:
-    """A sheet of images evenly spread over the split, the ones with objects first."""
+    """Draw images evenly spaced over the split, only those with objects if there are any."""
     places = {int(image_id): i for i, image_id in enumerate(split.image_ids)}
     found = sorted((places[result.image_id], result) for result in results)
     filled = [pair for pair in found if len(split.annotations(pair[0]))] or found

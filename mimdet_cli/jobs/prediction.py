@@ -1,4 +1,4 @@
-"""Predict on images: drawn pictures and one COCO results file, through evaluation's transform."""
+"""Predict on image files and folders; write drawings and a COCO results file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RESULTS = "predictions.json"
 
 @dataclass(frozen=True, slots=True)
 class PredictionReport:
-    """What `mimdet predict` shows; `failed` are the files that could not be read, with reasons."""
+    """What `mimdet predict` reports; `failed` maps unreadable files to reasons."""
 
     out: Path
     images: int
@@ -28,7 +28,7 @@ class PredictionReport:
     failed: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The report; `files` are the images by the `image_id` of the results file."""
+        """The report as JSON; `files` maps the `image_id`s of the results file to images."""
         return {
             "out": str(self.out),
             "results": str(self.out / RESULTS),
@@ -40,11 +40,11 @@ class PredictionReport:
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """The report as text."""
         lines = [
             f"{counted(self.images, 'image')}, {counted(self.detections, 'detection')} "
             f"with score >= {self.threshold:g}",
-            f"drawn images and {RESULTS}: {self.out}",
+            f"drawings and {RESULTS}: {self.out}",
         ]
         if self.failed:
             lines.append(f"{counted(len(self.failed), 'file')} could not be read")
@@ -60,9 +60,9 @@ def predict(
     device: str | None,
     progress: Progress = QUIET,
 ) -> PredictionReport:
-    """Draw and save what a run's checkpoint sees in files and folders of images.
+    """Predict with a run's checkpoint on files and folders of images.
 
-    An unreadable file is reported and left out. Image ids count the files from 1, in order.
+    Unreadable files are reported and skipped. Image ids number the files from 1, in order.
     """
     files = list(_files(inputs))
     detector = load_detector(run, device=device)
@@ -76,15 +76,15 @@ def predict(
             zip(files, _drawing_names(files), strict=True), 1
         ):
             try:
-                found = detector.predict(file, score=0.0)
+                prediction = detector.predict(file, score=0.0)
             except DataError as error:
                 failed[str(file)] = error.what
                 progress.warn(f"{file}: {error.what}")
             else:
-                shown = found.above(threshold)
+                shown = prediction.above(threshold)
                 with replacing(out / drawing) as partial:
                     shown.draw().save(partial, format="PNG")
-                entries += found.to_coco(image_id)
+                entries += prediction.to_coco(image_id)
                 count += len(shown)
                 read[image_id] = str(file)
             done.advance()
@@ -99,7 +99,7 @@ def predict(
 
 
 def _files(inputs: Sequence[Path]) -> Iterator[Path]:
-    """The files given, and the images in the folders given (not below them), sorted."""
+    """The given files, and the images directly in the given folders, sorted."""
     missing = [path for path in inputs if not path.exists()]
     if missing:
         raise DataError.joined(
@@ -110,9 +110,9 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise DataError(
-                    "the folder holds no images.",
+                    "the folder contains no images.",
                     where=str(path),
-                    fix=f"images end in {', '.join(SUFFIXES)}.",
+                    fix=f"give a folder of images, with the suffix {', '.join(SUFFIXES)}.",
                 )
             yield from inside
         else:
@@ -120,7 +120,7 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _drawing_names(files: Sequence[Path]) -> list[str]:
-    """A PNG name for each file; files of equal stem are told apart by their number."""
+    """A PNG name for each file; duplicate stems are numbered."""
     stems = [file.stem for file in files]
     return [
         f"{stem}.png" if stems.count(stem) == 1 else f"{stem}-{i}.png"

@@ -1,21 +1,23 @@
-"""What `mimdet profile` shows: our figures, with the published ones beside them."""
+"""The report of `mimdet profile`: measured figures next to the published ones."""
 
 from dataclasses import asdict, dataclass
+from importlib import resources
 from typing import Any
+
+import yaml
 
 from mimdet_cli.measure.flops import Macs
 from mimdet_cli.measure.parameters import Parameters
-from mimdet_cli.measure.published import Published
 from mimdet_cli.measure.speed import Latency
 from mimdet_cli.text_table import align
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ProfileSetting:
     """What was measured: a recipe, on a device, at an image size before padding.
 
-    `precision` is that of the training step; the forward pass is in fp32, as `mimdet eval` is. The
-    shares of tokens are None for a backbone that sees all of them.
+    `precision` applies to the training step; the forward pass is in fp32, as in `mimdet eval`. The
+    ratios are None for a backbone that always sees every token.
     """
 
     recipe: str
@@ -29,8 +31,8 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Peaks in GB of a forward pass and of a training step on one image; None for a reason."""
+class PeakMemory:
+    """Peaks in GB of a forward pass and a training step on one image; None for `reason`."""
 
     forward: float | None
     step: float | None
@@ -38,18 +40,41 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileReport:
-    """Everything that was measured of one detector."""
+class Published:
+    """Published figures of one recipe; None if not published.
 
-    setting: Setting
+    `conditions` states how they were measured. `gmacs` are 10^9 multiply-accumulates for an image
+    of `size` (height, width); None: the evaluation size of a photograph.
+    """
+
+    source: str
+    parameters_m: float | None = None
+    gmacs: float | None = None
+    latency_ms: float | None = None
+    step_memory_gb: float | None = None
+    conditions: str | None = None
+    size: list[int] | None = None
+
+
+def published() -> dict[str, Published]:
+    """Published figures by the name of the shipped recipe."""
+    text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text("utf-8")
+    return {name: Published(**fields) for name, fields in yaml.safe_load(text).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReport:
+    """All measurements of one detector."""
+
+    setting: ProfileSetting
     parameters: Parameters
     macs: Macs
     latency: Latency
-    memory: Memory
+    memory: PeakMemory
     paper: Published | None
 
     def to_json(self) -> dict[str, Any]:
-        """Units are in the names; multiply-accumulates are whole numbers."""
+        """The report as JSON; keys name the units, multiply-accumulates are integers."""
         macs = self.macs
         return {
             **asdict(self.setting),
@@ -68,7 +93,7 @@ class ProfileReport:
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """The report as text."""
         paper = self.paper
         table = [
             ("", "ours", "paper"),

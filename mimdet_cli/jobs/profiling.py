@@ -1,7 +1,7 @@
 """Measure a recipe's detector: parameters, multiply-accumulates, latency, peak memory.
 
-Weights are random; nothing of what is measured depends on them, except the number of detections,
-which is arranged (see `measure.speed`). One image is measured, with the recipe's optimizer.
+Weights are random. Only the number of detections depends on them, and `measure.speed` controls it.
+The training step is measured on one image, with the recipe's optimizer.
 """
 
 import platform
@@ -25,23 +25,28 @@ from mimdet_cli.data.batch import Batch
 from mimdet_cli.data.transforms import EvalTransform
 from mimdet_cli.engine.optim import OPTIMIZERS
 from mimdet_cli.errors import DivergedError, RecipeError
-from mimdet_cli.jobs.profile_report import Memory, ProfileReport, Setting
+from mimdet_cli.jobs.profile_report import (
+    PeakMemory,
+    ProfileReport,
+    ProfileSetting,
+    Published,
+    published,
+)
 from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import Macs, count_macs
 from mimdet_cli.measure.memory import GB, free_bytes, meter, unmeasurable
 from mimdet_cli.measure.parameters import count_parameters
-from mimdet_cli.measure.published import Published, published
 from mimdet_cli.measure.scene import scene
 from mimdet_cli.measure.speed import time_forward
 from mimdet_cli.progress import QUIET, Progress
 from mimdet_cli.recipe.catalog import shipped_folder
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe, load_recipe
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 PHOTOGRAPH = (480, 640)  # height and width of most COCO images
 COCO_CLASSES = 80
-STEPS = 20  # within which the loss scale of fp16 finds its size
+STEPS = 20  # enough for the fp16 loss scale to settle
 NUMBER_BYTES = 4  # gradients and the optimizer's moments are in fp32
 
 Size = tuple[int, int]
@@ -57,11 +62,11 @@ def profile(
     device: str | None,
     progress: Progress = QUIET,
 ) -> ProfileReport:
-    """Measure a recipe at `size` (height, width); None is its evaluation size of a photograph.
+    """Measure a recipe at `size` (height, width); default: the evaluation size of a photograph.
 
-    `ratio` is the share of tokens in evaluation and training, the recipe's if None; `overrides` are
-    those that the recipe was given, none of which may set the share too. The classes are those of
-    the recipe's data, or COCO's 80 without any, unless `classes` says how many.
+    `ratio` is the share of tokens in evaluation and training (default: the recipe's). `overrides`
+    are those applied to the recipe; they must not set the ratio as well. `classes` defaults to the
+    number in the recipe's data, or to COCO's 80 without data.
     """
     recipe = complete(resolved).recipe
     if ratio is not None:
@@ -92,7 +97,7 @@ def profile(
     if peak_gb:
         progress.say("measuring a training step")
         step_gb, problem = _step_gb(recipe, detector, batch, chosen, peak_gb)
-    memory = Memory(forward_gb, step_gb, problem)
+    memory = PeakMemory(forward_gb, step_gb, problem)
     return ProfileReport(setting, parameters, macs, latency, memory, paper_of(recipe, size, usual))
 
 
@@ -109,17 +114,19 @@ def _refuse_size(size: Size, padding: Padding) -> None:
             f"an image of {size[0]} x {size[1]} pixels does not fit the backbone's square of "
             f"{padding.square} pixels.",
             where="--size",
-            fix=f"use at most {padding.square} pixels a side.",
+            fix=f"use at most {padding.square} pixels per side.",
         )
 
 
-def _setting(recipe: CompletedRecipe, device: torch.device, classes: int, size: Size) -> Setting:
+def _setting(
+    recipe: CompletedRecipe, device: torch.device, classes: int, size: Size
+) -> ProfileSetting:
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
         hardware = f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
     sampling = sampling_of(recipe)
-    return Setting(
+    return ProfileSetting(
         recipe=recipe.name,
         device=str(device),
         hardware=hardware,
@@ -132,7 +139,7 @@ def _setting(recipe: CompletedRecipe, device: torch.device, classes: int, size: 
 
 
 def _macs_of_shapes(shape_only: MaskRCNN, size: Size) -> Macs | None:
-    """Counted on the meta device; None for a backbone that looks at values as it runs."""
+    """Count on the meta device; None for a backbone whose forward pass depends on values."""
     try:
         return count_macs(shape_only, size)
     except RuntimeError:
@@ -151,20 +158,20 @@ def _step_gb(
     device: torch.device,
     peak_gb: Callable[[Callable[[], None]], float],
 ) -> tuple[float | None, str | None]:
-    """Peak of a training step whose optimizer has its moments; or None and why."""
+    """Peak of a training step with initialised optimizer state; or None and the reason."""
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
     free = free_bytes(device)
     needed = NUMBER_BYTES * learning * (1 + OPTIMIZERS[recipe.optimizer.name].moments)
     if free is not None and needed > free:
         return None, (
-            f"gradients and moments need {needed / GB:.3g} GB, {free / GB:.3g} GB are free"
+            f"gradients and moments need {needed / GB:.3g} GB, only {free / GB:.3g} GB are free"
         )
     state = build_state(recipe, detector, device)
     step = build_step(recipe, STEPS, device)
 
     def run() -> None:
         while not state.optimizer.state and state.step < STEPS - 1:
-            step(state, [batch])  # a step that the loss scale skips makes no moments
+            step(state, [batch])  # a step skipped by loss scaling creates no state
         step(state, [batch])
 
     try:
@@ -172,13 +179,13 @@ def _step_gb(
     except torch.OutOfMemoryError:
         return None, "a training step does not fit into this device's memory"
     except DivergedError as error:
-        return None, f"from random weights {error.what}"
+        return None, f"with random weights, {error.what}"
 
 
 def paper_of(recipe: CompletedRecipe, size: Size, usual: Size) -> Published | None:
-    """Published figures, as far as recipe and `size` are what they are published for.
+    """The published figures that apply to this recipe and `size`.
 
-    `usual` is the size of a photograph in evaluation.
+    `usual` is the evaluation size of a photograph.
     """
     stated = published().get(recipe.name)
     if stated is None:

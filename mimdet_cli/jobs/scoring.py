@@ -1,4 +1,4 @@
-"""Score a checkpoint on the val split, or anybody's results file: AP, predictions, pictures."""
+"""Score a checkpoint on the val split, or any COCO results file: AP, predictions, plots."""
 
 import hashlib
 import json
@@ -25,27 +25,27 @@ from mimdet_cli.jobs.pictures import write_sheet
 from mimdet_cli.jobs.run_folder import differing, match_classes, open_checkpoint
 from mimdet_cli.jobs.token_sampling import (
     at_ratio,
-    draws_for,
     eval_ratio,
     refuse_equal_evals,
+    sampled_evals,
     sampling_of,
 )
 from mimdet_cli.progress import QUIET, Progress
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.overrides import Override
+from mimdet_cli.recipe.schema import CompletedRecipe
 from mimdet_cli.reporting.charts import pr_curves
 from mimdet_cli.words import counted
 
 PIXELS_PER_BATCH = 800 * 1333
-RESULTS = "the folder of the results"
+RESULTS = "the results folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """AP over a split, the predictions behind it, and how they were made.
+    """AP on a split, its predictions, and how they were made.
 
-    `ratio` is the share of the tokens that the model saw, None for a backbone that leaves none
-    out; `evals` the evaluations of each image that were merged.
+    `ratio` is the share of tokens that the model saw, None for a backbone that does not drop any;
+    `evals` is the number of evaluations of each image that were merged.
     """
 
     ap: ApReport
@@ -56,13 +56,13 @@ class Scored:
     evals: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """What is kept beside the predictions."""
+        """The content of `results.json`."""
         return {**self.ap.to_json(), "ratio": self.ratio, "evals": self.evals}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringReport:
-    """What `mimdet eval` shows."""
+    """What `mimdet eval` reports."""
 
     ap: ApReport
     checkpoint: Path | None = None
@@ -73,7 +73,7 @@ class ScoringReport:
     evals: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The AP report, which checkpoint it is of, and how that was evaluated."""
+        """The AP report, with the checkpoint and how it was evaluated."""
         extra = {
             "ratio": self.ratio,
             "evals": self.evals,
@@ -85,7 +85,7 @@ class ScoringReport:
         return {**self.ap.to_json(), **extra}
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """The report as text."""
         lines = []
         if self.checkpoint is not None:
             lines.append(f"checkpoint {self.checkpoint} (step {self.step})")
@@ -94,7 +94,7 @@ class ScoringReport:
             lines.append(f"{shown} of each image, {self.ratio:.4g} of the tokens")
         lines += ap_lines(self.ap)
         if self.folder is not None:
-            lines.append(f"predictions and pictures: {self.folder}")
+            lines.append(f"predictions and plots: {self.folder}")
         return lines
 
 
@@ -111,10 +111,10 @@ def score_run(
 ) -> ScoringReport:
     """AP of a run's checkpoint on the val split, from `evals` evaluations of each image.
 
-    `ratio` is the share of the tokens seen, the recipe's if None.
-    Predictions and pictures go to `folder`, by default `RUN/eval/NAME`, where NAME tells the
-    checkpoint and what differs from the run's own evaluation, such as `last-ratio0.5-evals4`;
-    of other keys it holds a digest of their values: `last-set-0f31c2d9`.
+    `ratio` is the share of tokens seen (default: the recipe's). Predictions and plots go to
+    `folder`, by default `RUN/eval/NAME`. NAME is the checkpoint's, with suffixes for settings that
+    differ from the run's own evaluation, such as `last-ratio0.5-evals4`; other overrides are
+    represented by a digest of their values: `last-set-0f31c2d9`.
     """
     own = open_checkpoint(run, data=data).recipe
     checkpoint = open_checkpoint(run, overrides, data)
@@ -149,8 +149,8 @@ def score_run(
 def score_file(results: Path, annotations: Path) -> ScoringReport:
     """AP of a COCO results file."""
     content = read_ground_truth(annotations)
-    found = load_results(results, content)
-    return ScoringReport(score(content, found.entries, masks=found.masks))
+    loaded = load_results(results, content)
+    return ScoringReport(score(content, loaded.entries, masks=loaded.masks))
 
 
 def score_model(
@@ -161,24 +161,24 @@ def score_model(
     progress: Progress,
     evals: int = 1,
 ) -> Scored:
-    """AP of `model` over the whole of `split`; the recipe's seed decides what it draws."""
+    """AP of `model` on all of `split`; tokens are sampled from the recipe's seed."""
     began = time.perf_counter()
-    draws = draws_for(recipe, evals)
+    sampled = sampled_evals(recipe, evals)
     sides = recipe.data.eval_short_side * recipe.data.eval_max_side
     batch = max(1, min(8, PIXELS_PER_BATCH // sides))
     loader = eval_loader(split, recipe.data, batch=batch, pin_memory=device.type == "cuda")
     with progress.items(len(split), "evaluating") as done:
-        results = detect(model, loader, device, on_image=lambda _: done.advance(), draws=draws)
+        results = detect(model, loader, device, on_image=lambda _: done.advance(), sampled=sampled)
     entries = to_coco(results, split.categories)
     masks = recipe.head.mask and split.has_masks
-    assert split.ground_truth is not None  # `read_split` keeps it of every val split
+    assert split.ground_truth is not None  # `read_split` keeps it for val splits
     ap = score(split.ground_truth.content(), entries, masks=masks)
     seconds = time.perf_counter() - began
     return Scored(ap, results, entries, seconds, eval_ratio(recipe), evals)
 
 
 def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
-    """Predictions, numbers and pictures into `folder`."""
+    """Write predictions, metrics and plots to `folder`."""
     make_folder(folder, RESULTS)
     write_predictions(scored.entries, folder / "predictions.json")
     write_text(folder / "results.json", json.dumps(scored.to_json(), indent=1) + "\n")
@@ -187,17 +187,17 @@ def save_scored(scored: Scored, split: CocoSplit, folder: Path) -> None:
 
 
 def ap_lines(ap: ApReport) -> list[str]:
-    """`box AP ...` and `mask AP ...`, a line each."""
+    """`box AP ...` and `mask AP ...`, one line each."""
     lines = []
     for metrics in by_task(ap.values).values():
-        first, *rest = [one for one in metrics if one.in_line]
-        shown = "  ".join(f"{one.label} {one.text(ap.values[one.key])}" for one in rest)
+        first, *rest = [metric for metric in metrics if metric.in_line]
+        shown = "  ".join(f"{metric.label} {metric.text(ap.values[metric.key])}" for metric in rest)
         lines.append(f"{first.name:8s}{first.text(ap.values[first.key]):>5s}   {shown}")
     return lines
 
 
 def _named(folder: Path, recipe: CompletedRecipe, own: CompletedRecipe, evals: int) -> Path:
-    """`folder`, and what differs from the run's `own` evaluation at the end of its name."""
+    """`folder`, with suffixes for what differs from the run's `own` evaluation."""
     name = folder.name
     other = {key: value for key, (_, value) in differing(own, recipe).items()}
     declared = sampling_of(recipe)

@@ -1,52 +1,52 @@
-"""What follows from the share of its tokens that a recipe's backbone sees, as it declares it."""
+"""Token sampling of a recipe's backbone: its ratio, and whether evaluations differ."""
 
 from collections.abc import Mapping, Sequence
 
 from backbones.options.base import TokenSampling
 from mimdet_cli.errors import RecipeError
-from mimdet_cli.evaluation.ensemble import Draws
-from mimdet_cli.recipe.completed import CompletedRecipe
+from mimdet_cli.evaluation.ensemble import SampledEvals
 from mimdet_cli.recipe.load import check_options
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import Origin, flatten
+from mimdet_cli.recipe.schema import CompletedRecipe
 
 
 def sampling_of(recipe: CompletedRecipe) -> TokenSampling | None:
-    """What the backbone declares; None where it always sees every token."""
+    """The token sampling that the backbone declares; None if it always sees every token."""
     return recipe.backbone.options.token_sampling
 
 
 def eval_ratio(recipe: CompletedRecipe) -> float | None:
-    """Share of the tokens seen in evaluation; None for a backbone that leaves none out."""
+    """Share of tokens seen in evaluation; None for a backbone that does not drop any."""
     declared = sampling_of(recipe)
     return None if declared is None else declared.eval_ratio
 
 
-def draws_for(recipe: CompletedRecipe, evals: int = 1) -> Draws | None:
-    """How the tokens of an image are drawn; None where no evaluation draws any."""
-    return Draws(recipe.seed, evals) if why_equal(recipe) is None else None
+def sampled_evals(recipe: CompletedRecipe, evals: int = 1) -> SampledEvals | None:
+    """How tokens are sampled in evaluation; None if they are not sampled at random."""
+    return SampledEvals(recipe.seed, evals) if why_equal(recipe) is None else None
 
 
 def why_equal(recipe: CompletedRecipe) -> str | None:
-    """Why all evaluations of an image give the same; None where tokens are drawn at random."""
+    """Why all evaluations of an image are identical; None if tokens are sampled at random."""
     declared = sampling_of(recipe)
     if declared is None:
-        return f"the backbone '{recipe.backbone.name}' leaves no tokens out"
+        return f"the backbone '{recipe.backbone.name}' does not drop tokens"
     if declared.eval_ratio == 1:
         return f"the backbone sees every token ({declared.eval_option} 1)"
     return None if declared.stochastic else "the same tokens are chosen every time"
 
 
 def equal_evals(evals: int, reason: str) -> str:
-    """What is wrong with several evaluations; `reason` is that of `why_equal`."""
-    return f"{evals} evaluations would all be the same: {reason}."
+    """The problem with several evaluations; `reason` is from `why_equal`."""
+    return f"{evals} evaluations would be identical: {reason}."
 
 
 def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
-    """Several evaluations are of use only where each draws other tokens."""
+    """Raise if `evals` is invalid, or greater than 1 although all evaluations are identical."""
     if not isinstance(evals, int) or evals < 1:
         raise RecipeError(
-            f"an image cannot be evaluated {evals!r} times.",
+            f"{evals!r} is not a valid number of evaluations.",
             where="evals",
             fix="give a whole number of at least 1.",
         )
@@ -55,8 +55,7 @@ def refuse_equal_evals(recipe: CompletedRecipe, evals: int) -> None:
         raise RecipeError(
             equal_evals(evals, reason),
             where="evals",
-            fix="leave evals out"
-            + (", or give a ratio below 1." if eval_ratio(recipe) == 1 else "."),
+            fix="omit evals" + (", or give a ratio below 1." if eval_ratio(recipe) == 1 else "."),
         )
 
 
@@ -67,32 +66,32 @@ def at_ratio(
     training: bool = False,
     overrides: Sequence[Override] = (),
 ) -> CompletedRecipe:
-    """The recipe with the share `ratio` in evaluation, and with `training` there too.
+    """The recipe with the token share `ratio` in evaluation and, with `training`, in training.
 
-    Refused where the backbone leaves no tokens out, where the share does not fit its other
-    options, and where `overrides` set the share as well.
+    Raises if the backbone does not drop tokens, if the ratio conflicts with its other options, or
+    if `overrides` set it as well.
     """
     if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
         raise RecipeError(
-            f"a share of {ratio!r} of the tokens is not possible.",
+            f"{ratio!r} is not a valid token ratio.",
             where="ratio",
             fix="give a number greater than 0 and at most 1.",
         )
     declared = sampling_of(recipe)
     if declared is None:
         raise RecipeError(
-            f"the backbone '{recipe.backbone.name}' sees every token; it has no ratio.",
+            f"the backbone '{recipe.backbone.name}' always sees every token; it has no ratio.",
             where="ratio",
-            fix="leave the ratio out.",
+            fix="omit the ratio.",
         )
     options = [declared.eval_option, *([declared.train_option] if training else [])]
     keys = [f"backbone.{option}" for option in options]
-    set_too = {key for one in overrides for key, _ in flatten(one.nested())}
-    if twice := [key for key in keys if key in set_too]:
+    overridden = {key for override in overrides for key, _ in flatten(override.nested())}
+    if conflicts := [key for key in keys if key in overridden]:
         raise RecipeError(
-            f"the ratio {ratio:g} and an override both set '{twice[0]}'.",
+            f"the ratio {ratio:g} and an override both set '{conflicts[0]}'.",
             where="ratio",
-            fix="leave out one of them.",
+            fix="omit one of them.",
         )
     origins = dict.fromkeys(keys, Origin(f"ratio {ratio:g}"))
     return with_values(recipe, dict.fromkeys(options, ratio), origins)
@@ -103,7 +102,7 @@ def with_values(
     values: Mapping[str, object],
     origins: Mapping[str, Origin],
 ) -> CompletedRecipe:
-    """The recipe with other values of its backbone's options, checked together."""
+    """The recipe with changed options of its backbone, validated together."""
     options = recipe.backbone.options
     changed = check_options(type(options), {**recipe.backbone.values, **values}, origins)
     section = recipe.backbone.model_copy(update={"options": changed})

@@ -1,4 +1,4 @@
-"""One training run: read the data, build, load weights, fit, evaluate, save, report."""
+"""A training run: read the data, build, load weights, fit, evaluate, save, report."""
 
 import json
 import time
@@ -29,8 +29,7 @@ from mimdet_cli.engine.schedule import scaled_lr, total_steps
 from mimdet_cli.engine.state import TrainState
 from mimdet_cli.files import write_text
 from mimdet_cli.jobs.actions import Means, evaluation, every_step
-from mimdet_cli.jobs.fine_tuning import find_checkpoint
-from mimdet_cli.jobs.initialising import initialise
+from mimdet_cli.jobs.initialising import find_checkpoint, initialise
 from mimdet_cli.jobs.readme import summarise, write_run_readme
 from mimdet_cli.jobs.run_folder import (
     ENVIRONMENT,
@@ -43,10 +42,9 @@ from mimdet_cli.jobs.run_folder import (
 )
 from mimdet_cli.jobs.scoring import Scored, ap_lines, save_scored, score_model
 from mimdet_cli.progress import QUIET, Progress
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 from mimdet_cli.reporting.charts import training_curves
 from mimdet_cli.reporting.environment import environment
 from mimdet_cli.weights.locate import locate
@@ -57,7 +55,7 @@ MANY_PASSES = 200
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What `mimdet train` shows: where the run is, how long it took, the AP at its end."""
+    """What `mimdet train` reports: the run folder, the duration and the final AP."""
 
     run: Path
     steps: int
@@ -65,7 +63,7 @@ class TrainingReport:
     scored: Scored | None
 
     def to_json(self) -> dict[str, Any]:
-        """The report, with the AP as `mimdet eval --json` prints it (null if not evaluated)."""
+        """The report as JSON; `ap` is as in `mimdet eval --json`, null if not evaluated."""
         return {
             "run": str(self.run),
             "steps": self.steps,
@@ -74,19 +72,19 @@ class TrainingReport:
         }
 
     def lines(self) -> list[str]:
-        """Lines for a person."""
+        """The report as text."""
         minutes, seconds = divmod(round(self.train_s), 60)
         lines = [] if self.scored is None else ap_lines(self.scored.ap)
         return [
             *lines,
             f"trained {self.steps:,} steps in {minutes} min {seconds:02d} s",
-            f"run folder with pictures: {self.run}",
+            f"run folder with plots: {self.run}",
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The data of a run; `val` is None where nothing is evaluated."""
+    """The data of a run; `val` is None without evaluation."""
 
     train: CocoSplit
     val: CocoSplit | None
@@ -100,18 +98,18 @@ def train(
     device: str | None = None,
     progress: Progress = QUIET,
 ) -> TrainingReport:
-    """Train a recipe into the run folder `out`; with `resume`, go on where it stopped."""
+    """Train a recipe and write the run folder `out`; with `resume`, continue the run in it."""
     if resume:
-        with_its_backbone(resolved, out)  # says what to install where a plugin is gone
+        with_its_backbone(resolved, out)  # a missing plugin: say what to install
     recipe = _with_absolute_paths(complete(resolved).recipe)
     chosen = choose_device(device)
     if not resume:
-        locate(recipe.init)  # what is missing is said before the data are read
+        locate(recipe.init)  # report missing weights before reading the data
         find_checkpoint(recipe.init)
     splits = _read_splits(recipe)
     recipe = _with_masks_of(splits.train, recipe)
     checkpoint = newest_step(out, recipe) if resume else None
-    _tell_data(splits, progress)
+    _log_data(splits, progress)
     steps = total_steps(recipe, len(splits.train))
     detector = build_detector(recipe, len(splits.train.categories))
     if checkpoint is None:
@@ -124,7 +122,7 @@ def train(
     journal.rewind(state.step)
     before = _spent_s(journal, recipe.train.batch)
     write_text(out / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
-    _tell_plan(recipe, detector, steps, len(splits.train), chosen, progress)
+    _log_plan(recipe, detector, steps, len(splits.train), chosen, progress)
     began = time.perf_counter()
     scored = _fit(recipe, state, splits, steps, chosen, out, journal, progress)
     elapsed = before + time.perf_counter() - began
@@ -147,40 +145,40 @@ def _fit(
     journal: Journal,
     progress: Progress,
 ) -> Scored | None:
-    """Train to the end; the AP of the last step, if it was evaluated there."""
+    """Train to the end; returns the last evaluation, if any."""
     files = sidecar_files(recipe, splits.train.categories)
-    found: list[Scored] = []
+    latest: list[Scored] = []
 
     def save(state: TrainState, _: Timed) -> None:
         save_step(run, state, files, keep=recipe.train.keep)
 
-    def better(state: TrainState, ap: Mapping[str, Any]) -> None:
+    def save_best(state: TrainState, ap: Mapping[str, Any]) -> None:
         save_weights(run / "best", state, files, ap)
 
     saved = spread(recipe.train.saves, steps)
-    # a resumed run must find its journal complete up to the step it starts from
+    # log at every saved step too, so that a resumed run has a complete journal up to its start
     logged = saved | set(range(0, steps, recipe.train.log_every))
     every: list[tuple[When, Action]] = []
     with progress.steps(steps, start=state.step, every=recipe.train.log_every) as meter:
         every.append((every_step, Means(journal, meter, at(logged)).add))
         if splits.val is not None:
-            action = evaluation(recipe, splits.val, device, journal, progress, better, found)
+            action = evaluation(recipe, splits.val, device, journal, progress, save_best, latest)
             every.append((at(spread(recipe.train.evals, steps)), action))
         every.append((at(saved), save))
         batches = step_batches(recipe, splits.train, device, state.step, steps)
         fit(state, batches, build_step(recipe, steps, device), every)
-    return found[-1] if found else None
+    return latest[-1] if latest else None
 
 
 def _spent_s(journal: Journal, batch: int) -> float:
-    """Seconds that earlier parts of the run took, by its journal."""
+    """Seconds that earlier parts of the run took, from its journal."""
     records = journal.read()
     trained = (r["step_s"] * r["images"] / batch for r in records if r["event"] == "train")
     return sum(trained) + sum(r["eval_s"] for r in records if r["event"] == "eval")
 
 
 def _with_absolute_paths(recipe: CompletedRecipe) -> CompletedRecipe:
-    """The run folder must find its data from any working folder."""
+    """Make the data paths independent of the working folder."""
     given = {key: getattr(recipe.data, key) for key in keys_with(Role.DATA_PATH, Data)}
     absolute = {key: str(Path(p).expanduser().absolute()) for key, p in given.items() if p}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
@@ -196,12 +194,12 @@ def _read_splits(recipe: CompletedRecipe) -> Splits:
 
 
 def _with_masks_of(split: CocoSplit, recipe: CompletedRecipe) -> CompletedRecipe:
-    """The recipe without its mask head where the data have no masks to teach it."""
+    """The recipe, without a mask head if the data has no masks."""
     head = recipe.head.model_copy(update={"mask": recipe.head.mask and split.has_masks})
     return recipe.model_copy(update={"head": head})
 
 
-def _tell_data(splits: Splits, progress: Progress) -> None:
+def _log_data(splits: Splits, progress: Progress) -> None:
     for name, split in (("train", splits.train), ("val", splits.val)):
         if split is None:
             continue
@@ -214,7 +212,7 @@ def _tell_data(splits: Splits, progress: Progress) -> None:
             progress.warn(f"{name}: {note}")
 
 
-def _tell_plan(
+def _log_plan(
     recipe: CompletedRecipe,
     detector: MaskRCNN,
     steps: int,
@@ -238,5 +236,5 @@ def _tell_plan(
     if passes > MANY_PASSES and recipe.train.epoch_images:
         progress.warn(
             f"an epoch of this recipe is {recipe.train.epoch_images:,} images; "
-            "`--set train.epoch_images=null` makes it one pass over your data."
+            "use `--set train.epoch_images=null` for one pass over your data per epoch."
         )

@@ -1,13 +1,13 @@
 """Multiply-accumulates of a detector's parts.
 
-One multiplication and the addition of its product count as one, as in both papers: what MIMDet
-(arXiv:2204.02964, table 10) calls FLOPs are these; tools that count both report twice as many.
-Convolutions and matrix products count, those of attention too. Norms, activations, interpolation,
-RoIAlign and the sampling of deformable attention do not.
+One multiply-add counts as one, as in both papers: MIMDet (arXiv:2204.02964, table 10) calls these
+FLOPs, while tools that count multiplications and additions report twice as many. Convolutions and
+matrix products count, including those in attention; norms, activations, interpolation, RoIAlign
+and the sampling of deformable attention do not.
 
-Random weights propose and detect arbitrarily much. The heads are therefore counted on fixed numbers
-of regions, by default all that the recipe allows, and every part by itself: nothing depends on the
-values, so a detector on the meta device does, without memory or arithmetic.
+With random weights, the numbers of proposals and detections are arbitrary. The heads are therefore
+counted separately on fixed numbers of regions, by default the recipe's maximum. Nothing depends on
+values, so a detector on the meta device suffices, which takes no memory or compute.
 
 R regions, P detections, C channels of the pyramid.
 """
@@ -27,7 +27,7 @@ from heads.mask_rcnn import MaskRCNN, canvas
 class Macs:
     """Multiply-accumulates of one image: backbone with pyramid, RPN, box heads, mask head.
 
-    `padded` is the height and width that the backbone sees.
+    `padded` is the height and width of the backbone's input.
     """
 
     backbone: int
@@ -40,17 +40,17 @@ class Macs:
 
     @property
     def total(self) -> int:
-        """All parts, with the masks of `detections`."""
+        """All parts, including the masks of `detections`."""
         return self.without_detections + self.mask_head
 
     @property
     def without_detections(self) -> int:
-        """All parts of an image in which nothing is found."""
+        """All parts of an image without detections."""
         return self.backbone + self.rpn + self.box_head
 
     @property
     def parts(self) -> dict[str, int]:
-        """Each part by its name."""
+        """Multiply-accumulates by part."""
         return {
             "backbone": self.backbone,
             "rpn": self.rpn,
@@ -66,7 +66,7 @@ def count_macs(
     regions: int | None = None,
     detections: int | None = None,
 ) -> Macs:
-    """Count one image of `size` (height, width) before padding; leaves evaluation mode on."""
+    """Count one image of `size` (height, width) before padding; switches to evaluation mode."""
     detector.eval()
     options = detector.roi_heads.options
     regions = options.rpn_post_nms_test if regions is None else regions
@@ -81,17 +81,17 @@ def count_macs(
     masks = zeros(detections, channels, mask_head.POOL, mask_head.POOL)
     heads = detector.roi_heads
     return Macs(
-        backbone=counted(lambda: maps.extend(detector.maps(image, sizes))),
-        rpn=counted(lambda: detector.rpn.predict(maps)),
-        box_head=sum(counted(stage, pooled) for stage in box_stages(heads)),
-        mask_head=counted(heads.mask_head, masks) if heads.mask_head is not None else 0,
+        backbone=macs_of(lambda: maps.extend(detector.maps(image, sizes))),
+        rpn=macs_of(lambda: detector.rpn.predict(maps)),
+        box_head=sum(macs_of(stage, pooled) for stage in box_stages(heads)),
+        mask_head=macs_of(heads.mask_head, masks) if heads.mask_head is not None else 0,
         padded=padded,
         regions=regions,
         detections=detections,
     )
 
 
-def counted(run: Callable[..., object], *inputs: Tensor) -> int:
+def macs_of(run: Callable[..., object], *inputs: Tensor) -> int:
     """Multiply-accumulates of one call."""
     with FlopCounterMode(display=False) as counter:
         run(*inputs)
@@ -99,7 +99,7 @@ def counted(run: Callable[..., object], *inputs: Tensor) -> int:
 
 
 def box_stages(heads: nn.Module) -> list[nn.Module]:
-    """The box heads with their predictors: one, or those of a cascade. (R, C, 7, 7) each."""
+    """The box heads with their predictors, one or a cascade; each takes (R, C, 7, 7)."""
     head, predictor = heads.get_submodule("box_head"), heads.get_submodule("box_predictor")
     if isinstance(head, nn.ModuleList) and isinstance(predictor, nn.ModuleList):
         return [nn.Sequential(*pair) for pair in zip(head, predictor, strict=True)]

@@ -1,10 +1,9 @@
-"""Peak memory of what runs, above what was in use when the meter was made.
+"""Peak memory of a call, above what was in use when the meter was created.
 
-On CUDA it is what the allocator had handed out; on a CPU the resident set of the process, whose
-peak Linux keeps and lets us reset (`/proc/self/clear_refs`). Memory that a process has freed but
-still holds is invisible to the second, so it means most in a fresh process, as a command is; the
-libraries that the first run loads are part of it.
-GB are 10^9 bytes.
+On CUDA this is the memory allocated by PyTorch; on a CPU the resident set of the process, whose
+peak Linux records and can reset (`/proc/self/clear_refs`). Reusing memory that the process has
+freed but not returned does not raise that peak, and libraries loaded during the call do, so measure
+it in a fresh process. GB are 10^9 bytes.
 """
 
 import sys
@@ -24,7 +23,7 @@ class Meter(ABC):
     """Measures peaks on one device."""
 
     def peak_gb(self, run: Callable[[], object]) -> float:
-        """Peak while `run` ran."""
+        """The peak during `run`."""
         self.reset()
         run()
         return max(0, self.peak()) / GB
@@ -35,11 +34,11 @@ class Meter(ABC):
 
     @abstractmethod
     def peak(self) -> int:
-        """Bytes at the peak, above what was in use at first."""
+        """Bytes at the peak, above the initial use."""
 
 
 class CudaMeter(Meter):
-    """What PyTorch's allocator handed out on a GPU."""
+    """Memory allocated by PyTorch on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -55,7 +54,7 @@ class CudaMeter(Meter):
 
 
 class ResidentMeter(Meter):
-    """The resident set of this process."""
+    """Resident memory of this process."""
 
     def __init__(self) -> None:
         self.before = status_bytes("VmRSS")
@@ -74,9 +73,9 @@ def unmeasurable(device: torch.device) -> str | None:
     if device.type == "cuda":
         return None
     if device.type != "cpu":
-        return f"{device.type} keeps no peak"
+        return f"{device.type} does not record peak memory"
     if not sys.platform.startswith("linux"):
-        return "only Linux keeps a peak that can be reset"
+        return "only Linux records a peak that can be reset"
     try:
         CLEAR.write_text(RESET_PEAK)
     except OSError as error:
@@ -85,12 +84,12 @@ def unmeasurable(device: torch.device) -> str | None:
 
 
 def meter(device: torch.device) -> Meter:
-    """The meter of a device that is not `unmeasurable`."""
+    """The meter for a device that is not `unmeasurable`."""
     return CudaMeter(device) if device.type == "cuda" else ResidentMeter()
 
 
 def status_bytes(key: str, file: Path = STATUS) -> int:
-    """A size that Linux tells in `file` as `KEY:  N kB`."""
+    """A size that Linux reports in `file` as `KEY:  N kB`."""
     for line in file.read_text("utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == key:
@@ -99,7 +98,7 @@ def status_bytes(key: str, file: Path = STATUS) -> int:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is still free on `device`; None if it does not say."""
+    """Free memory on `device`; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "cpu" and sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""How many parameters a detector has, and where they are."""
+"""Count the parameters of a detector by part."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Counts; `parts` sum to `total`: the backbone one level deep, `rpn` and `roi_heads`.
+    """Parameter counts; `parts` sum to `total`: the backbone's modules, `rpn` and `roi_heads`.
 
-    Fixed position tables count, buffers do not, as in the papers.
+    As in the papers, fixed position embeddings count and buffers do not.
     """
 
     total: int
@@ -19,7 +19,7 @@ class Parameters:
 
 
 def count_parameters(detector: nn.Module) -> Parameters:
-    """Parameters of a detector; each counts once, however often it is used."""
+    """Count the parameters of a detector; shared ones count once."""
     parts: Counter[str] = Counter()
     trainable = 0
     for name, parameter in detector.named_parameters():

@@ -1,4 +1,4 @@
-"""One made-up image with instances, as a training step wants it; what it shows does not matter."""
+"""A synthetic training sample, for measurements that do not depend on its content."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
-"""How long a detector takes for one image.
+"""Latency of a detector for one image.
 
-Random weights find nothing at the recipe's score threshold, or everything. Before the clock starts
-the threshold is put where `CANDIDATES` boxes pass it, so that suppression and the mask head have
-the work of a full image; how many detections that gave is reported.
+At the recipe's score threshold, random weights detect either nothing or everything. The threshold
+is therefore first set so that `CANDIDATES` boxes pass it, which gives NMS and the mask head the
+load of a full image; the resulting number of detections is reported.
 """
 
 import statistics
@@ -18,13 +18,13 @@ from heads.mask_rcnn import MaskRCNN
 
 CANDIDATES = 1000
 RUNS = (3, 50)
-"""Fewest and most timed runs; between them, as many as fit into `SECONDS`."""
+"""Minimum and maximum number of timed runs; in between, as many as fit in `SECONDS`."""
 SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one forward pass over `runs` runs, and the detections each of them gave."""
+    """Milliseconds per forward pass over `runs` runs, and the number of detections."""
 
     median: float
     min: float
@@ -34,14 +34,14 @@ class Latency:
 
 
 def time_forward(detector: MaskRCNN, image: Tensor) -> Latency:
-    """Time `detector` on one `image` (3, h, w) uint8; leaves evaluation mode on."""
+    """Time `detector` on one `image` (3, h, w) uint8; switches to evaluation mode."""
     detector.eval()
-    found = 0
+    count = 0
 
     def run() -> None:
-        nonlocal found
+        nonlocal count
         (detections,) = detector([image])
-        found = len(detections.boxes)
+        count = len(detections.boxes)
         _wait(image.device)
 
     fill_detections(detector, image)
@@ -58,7 +58,7 @@ def time_forward(detector: MaskRCNN, image: Tensor) -> Latency:
         min=1000 * min(times),
         max=1000 * max(times),
         runs=len(times),
-        detections=found,
+        detections=count,
     )
 
 
@@ -83,7 +83,7 @@ def fill_detections(detector: MaskRCNN, image: Tensor) -> None:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done what it was given; a CPU always has."""
+    """Wait until the device has finished; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

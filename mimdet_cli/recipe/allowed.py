@@ -1,4 +1,4 @@
-"""What a field allows, in words, read from the JSON schema of its model."""
+"""Describe the allowed values of a field in words, from the JSON schema of its model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ _NOUNS = {
 
 
 def node_at(schema: Schema, path: tuple[str | int, ...]) -> Schema:
-    """The part of `schema` that describes the value at `path`; empty where it says nothing."""
+    """The part of `schema` for the value at `path`; empty if there is none."""
     node = _follow(schema, schema)
     for part in path:
         if isinstance(part, int):
@@ -28,7 +28,7 @@ def node_at(schema: Schema, path: tuple[str | int, ...]) -> Schema:
 
 
 def keys_of(schema: Schema, node: Schema | None = None, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of a model, sections included."""
+    """Dotted keys of a model, including sections."""
     properties = _follow(schema if node is None else node, schema).get("properties", {})
     for key, child in properties.items():
         yield f"{prefix}{key}"
@@ -36,7 +36,7 @@ def keys_of(schema: Schema, node: Schema | None = None, prefix: str = "") -> Ite
 
 
 def describe(node: Schema, root: Schema) -> str:
-    """`node` as a phrase that completes "give ..."."""
+    """A phrase that completes "give ..."."""
     if "$ref" in node:
         return describe(_follow(node, root), root)
     if "anyOf" in node:
@@ -77,7 +77,7 @@ def _bounds(node: Schema) -> str:
 
 
 def _follow(node: Schema, root: Schema) -> Schema:
-    """Resolve a reference; of a nullable section, take the section."""
+    """Resolve a reference; for a nullable section, to the section."""
     if "$ref" in node:
         return _follow(root["$defs"][node["$ref"].rpartition("/")[2]], root)
     sections = [branch for branch in node.get("anyOf", []) if "$ref" in branch]

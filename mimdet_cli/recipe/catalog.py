@@ -1,4 +1,4 @@
-"""The shipped recipes: where they are, in the wheel or a checkout, and what their headers say."""
+"""The shipped recipes: their location, in the wheel or a checkout, and their headers."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FIELDS = ("command", "expected", "cost", "source", "notes")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The comment at the top of a recipe: what it is, and its labelled lines."""
+    """The comment at the top of a recipe: a summary and labelled lines."""
 
     summary: str = ""
     command: str = ""
@@ -26,52 +26,51 @@ class Header:
 
     @property
     def box_ap(self) -> float | None:
-        """Box AP stated as one number, in points of 100; None for a bound or another measure."""
+        """Box AP if stated as one number, in points of 100; None for a bound or another metric."""
         return _number(r"box AP (\d+\.\d+)", self.expected)
 
     @property
     def mask_ap(self) -> float | None:
-        """Mask AP, as `box_ap`."""
+        """Mask AP, like `box_ap`."""
         return _number(r"mask AP (\d+\.\d+)", self.expected)
 
     def to_json(self) -> dict[str, str | float | None]:
-        """Everything stated, with the two numbers."""
+        """All fields, with the two numbers."""
         return {**asdict(self), "box_ap": self.box_ap, "mask_ap": self.mask_ap}
 
 
 @cache
 def shipped_folder() -> Path:
-    """The folder of shipped recipes."""
+    """The folder of the shipped recipes."""
     package = Path(str(resources.files("mimdet_cli")))
     inside = package / "_recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
 
 
 def shipped_names() -> list[str]:
-    """Names of the shipped recipes, sorted by words and by numbers inside them."""
+    """Names of the shipped recipes in natural order: 12 before 100."""
     names = (path.stem for path in shipped_folder().glob("*.yaml"))
     return sorted(names, key=_natural)
 
 
 def _natural(name: str) -> list[str | int]:
-    """Words and numbers of a name in turn, so that 12 comes before 100."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def shipped(name: str) -> Path | None:
-    """A shipped recipe given as `base_50pct`, `base_50pct.yaml` or `recipes/base_50pct.yaml`."""
+    """The path of a shipped recipe, from a name like `base_50pct` or `recipes/base_50pct.yaml`."""
     stem = re.sub(r"\.yaml$", "", re.sub(r"^(\./)?recipes/", "", name))
     return shipped_folder() / f"{stem}.yaml" if stem in shipped_names() else None
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """The file that is meant: one that exists, else a shipped one."""
+    """An existing file, else the shipped recipe of that name."""
     path = Path(name_or_path)
     if path.is_file():
         return path
-    found = shipped(Path(name_or_path).as_posix())
-    if found is not None:
-        return found
+    named = shipped(path.as_posix())
+    if named is not None:
+        return named
     raise RecipeError(
         f"there is no recipe '{name_or_path}'.",
         fix=_suggestion(path),
@@ -79,7 +78,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
 
 
 def shown(path: Path) -> str:
-    """The name of a recipe file in messages: shipped ones as `recipes/...`, others as short."""
+    """A recipe file's path for messages: `recipes/...` if shipped, else relative if possible."""
     full = path.resolve()
     folder = shipped_folder().resolve()
     if full.is_relative_to(folder):
@@ -89,7 +88,7 @@ def shown(path: Path) -> str:
 
 
 def read_header(text: str) -> Header:
-    """The leading comment of a recipe file, as fields; continuation lines are joined."""
+    """Parse the leading comment of a recipe file; continuation lines are joined."""
     parts: dict[str, list[str]] = {"summary": []}
     label = "summary"
     for line in (raw.removeprefix("#").strip() for raw in _comment_lines(text)):
@@ -103,7 +102,7 @@ def read_header(text: str) -> Header:
 
 
 def header_text(text: str) -> str:
-    """The leading comment of a recipe file, as it is written."""
+    """The leading comment of a recipe file, verbatim."""
     return "".join(f"{line}\n" for line in _comment_lines(text))
 
 
@@ -121,7 +120,7 @@ def _number(pattern: str, text: str) -> float | None:
 
 def _suggestion(path: Path) -> str:
     if path.is_dir():
-        return "this is a folder; give the YAML file."
+        return "this is a folder; give a YAML file."
     with_suffix = path.with_name(f"{path.name}.yaml")
     if with_suffix.is_file():
         return f"did you mean the file '{with_suffix}'?"

@@ -1,4 +1,4 @@
-"""A pydantic error -> one `RecipeError` per mistake: the key, where it is set, what is allowed."""
+"""Turn a pydantic error into `RecipeError`s: the key, where it is set, and what is allowed."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ def explain(
     prefix: str = "",
     document: str = "a recipe",
 ) -> list[RecipeError]:
-    """All errors of `model` in the order of lines; its keys stand in the section `prefix`.
+    """All errors of `model`, sorted by line.
 
-    `document` is what the keys belong to, in words.
+    `prefix` is the section of its keys; `document` is what messages call the file.
     """
     schema = model.model_json_schema()
 
@@ -35,11 +35,11 @@ def explain(
         origin = origin_of(prefix + dotted(details["loc"]), origins)
         return origin.source, origin.line or 0
 
-    found = sorted(error.errors(), key=place)
-    return [_explain_one(details, schema, origins, prefix, document) for details in found]
+    ordered = sorted(error.errors(), key=place)
+    return [_recipe_error(details, schema, origins, prefix, document) for details in ordered]
 
 
-def _explain_one(
+def _recipe_error(
     details: ErrorDetails,
     schema: Schema,
     origins: Mapping[str, Origin],
@@ -60,8 +60,8 @@ def _explain_one(
     if details["type"] in ("value_error", "assertion_error"):
         message = str(details.get("ctx", {}).get("error", details["msg"]))
         named = [origins[key] for key in KEY.findall(message) if key in origins]
-        told = dict.fromkeys(str(origin) for origin in named)
-        return RecipeError(f"{message}.", where="; ".join(told) or where)
+        places = dict.fromkeys(str(origin) for origin in named)
+        return RecipeError(f"{message}.", where="; ".join(places) or where)
     item = path[-1] if path and isinstance(path[-1], int) else None
     subject = f"'{key}'" if item is None else f"item {item + 1} of '{key}'"
     return RecipeError(
@@ -72,23 +72,23 @@ def _explain_one(
 
 
 def dotted(path: Path) -> str:
-    """`("data", "short_side", 2)` as the key that a recipe sets: `data.short_side`."""
+    """The recipe key of an error's path: `data.short_side` for `("data", "short_side", 2)`."""
     return ".".join(str(part) for part in path if isinstance(part, str))
 
 
 def origin_of(key: str, origins: Mapping[str, Origin]) -> Origin:
-    """Where `key` was set, or the nearest section above it that was."""
+    """Where `key`, or else the nearest section above it, was set."""
     while key and key not in origins:
         key = key.rpartition(".")[0]
     return origins.get(key, DEFAULT)
 
 
 def nearest_key(key: str, schema: Schema, prefix: str, document: str = "a recipe") -> str:
-    """What to write instead of the unknown `key`: a neighbour, or the same word elsewhere."""
+    """The fix for an unknown `key`: a similar key, or the same word in another section."""
     section, _, word = key.removeprefix(prefix).rpartition(".")
     known = list(keys_of(schema))
     if key.removeprefix(prefix) in known:
-        return f"write the section '{key.rpartition('.')[0]}:' and '{word}:' below it."
+        return f"nest '{word}:' in the section '{key.rpartition('.')[0]}:'."
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == section]
     elsewhere = [k for k in known if k.rpartition(".")[2] == word]
     if near := get_close_matches(word, siblings, n=1, cutoff=0.75):
@@ -125,7 +125,7 @@ def _nearest_choice(value: object, choices: Iterator[str]) -> str | None:
 
 
 def _show(value: Any) -> str:
-    """A value as it would stand in a recipe, cut to a readable length."""
+    """A value as written in a recipe, shortened."""
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "null"
     text = f"'{value}'" if isinstance(value, str) else str(value)

@@ -1,7 +1,7 @@
-"""Facts about recipe keys, read off the marks (`Effect`, `Identity`, `Role`) of their fields.
+"""Facts about recipe keys, from the marks (`Effect`, `Identity`, `Role`) on their fields.
 
-A key is dotted, as `--set` takes it: `data.crop.size`. Items of a list of sections have the keys
-`init.more.weights`. Keys of `backbone` are known where the class of its options is given.
+Keys are dotted, as in `--set`: `data.crop.size`. Items of a list of sections have keys such as
+`init.more.weights`. Keys of `backbone` are included if the class of its options is given.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from backbones.options.effects import Effect, Identity, Role
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.schema import CompletedRecipe, Recipe
 
 BACKBONE: Final = "backbone"
 
@@ -25,40 +24,37 @@ Fields = Mapping[str, FieldInfo]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The marks of one key, with what holds where there are none."""
+    """The marks of one key; the defaults apply to an unmarked one."""
 
     effect: Effect = Effect.TRAINING
     identity: Identity = Identity.COUNTED
     roles: frozenset[Role] = frozenset()
 
     def has(self, mark: Mark) -> bool:
-        """Whether the key is marked so; one that changes both changes each."""
+        """Whether the key has `mark`; one that affects training and evaluation has both effects."""
         if isinstance(mark, Effect):
             return mark in self.effect if mark else not self.effect
         return mark is self.identity or mark in self.roles
 
 
 def facts(model: Model = Recipe, options: Model | None = None) -> dict[str, Facts]:
-    """The facts of every key of `model`, in the order of its fields.
-
-    `options` are those of the backbone.
-    """
+    """The facts of every key of `model`, in field order; `options` is the backbone's class."""
     return dict(_walk(model.model_fields, "", Effect.TRAINING, options))
 
 
 def keys_with(mark: Mark, model: Model = Recipe, options: Model | None = None) -> tuple[str, ...]:
-    """The keys of `model` that are marked so, in the order of its fields."""
-    return tuple(key for key, found in facts(model, options).items() if found.has(mark))
+    """The keys of `model` with `mark`, in field order."""
+    return tuple(key for key, fact in facts(model, options).items() if fact.has(mark))
 
 
-def counted(recipe: CompletedRecipe) -> dict[str, Any]:
-    """The values of a recipe that take part in the identity of its run, as JSON."""
+def identity_values(recipe: CompletedRecipe) -> dict[str, Any]:
+    """The values of a recipe that identify its run, as JSON."""
     values, options = recipe.model_dump(mode="json"), type(recipe.backbone.options)
-    return _counted(values, Recipe.model_fields, Effect.TRAINING, options)
+    return _identity_values(values, Recipe.model_fields, Effect.TRAINING, options)
 
 
 def section_in(annotation: Any) -> Model | None:
-    """The section that a value is, may be, or is a list of; None where it is none of these."""
+    """The model in `annotation`, which may be optional or a list; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(section_in, get_args(annotation))), None)
@@ -68,30 +64,30 @@ def _walk(
     fields: Fields, prefix: str, above: Effect, options: Model | None
 ) -> Iterator[tuple[str, Facts]]:
     for name, field in fields.items():
-        found = _facts_of(field, above)
+        fact = _facts_of(field, above)
         section = section_in(field.annotation)
         if section is None or section is not field.annotation:  # a value, null or a list
-            yield f"{prefix}{name}", found
+            yield f"{prefix}{name}", fact
         inner = _fields_in(name, section, options)
-        yield from _walk(inner, f"{prefix}{name}.", found.effect, None)
+        yield from _walk(inner, f"{prefix}{name}.", fact.effect, None)
 
 
-def _counted(
+def _identity_values(
     values: Mapping[str, Any], fields: Fields, above: Effect, options: Model | None
 ) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in values.items():
         field = fields[name]
-        found = _facts_of(field, above)
-        if not found.effect or found.identity is Identity.COUNTED_APART:
+        fact = _facts_of(field, above)
+        if not fact.effect or fact.identity is Identity.COUNTED_APART:
             continue
-        if found.identity is Identity.COUNTED_UNLESS_DEFAULT and value == _default(field):
+        if fact.identity is Identity.COUNTED_UNLESS_DEFAULT and value == _default(field):
             continue
         inner = _fields_in(name, section_in(field.annotation), options)
         if isinstance(value, Mapping) and inner:
-            value = _counted(value, inner, found.effect, None)
+            value = _identity_values(value, inner, fact.effect, None)
         elif isinstance(value, list) and inner:
-            value = [_counted(item, inner, found.effect, None) for item in value]
+            value = [_identity_values(item, inner, fact.effect, None) for item in value]
         kept[name] = value
     return kept
 
@@ -105,7 +101,7 @@ def _facts_of(field: FieldInfo, above: Effect) -> Facts:
 
 
 def _fields_in(name: str, section: Model | None, options: Model | None) -> Fields:
-    """The fields of the section called `name`; none where it is a value."""
+    """The fields of the section called `name`; empty for a plain value."""
     own = {} if section is None else dict(section.model_fields)
     return own | options.model_fields if name == BACKBONE and options is not None else own
 

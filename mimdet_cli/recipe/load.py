@@ -1,7 +1,7 @@
-"""A recipe file with its bases and overrides -> one frozen `Recipe` that knows its origins.
+"""Load a recipe file with its bases and overrides into a frozen `Recipe` with known origins.
 
-Two passes: `read_recipe` merges plain values, `validate` checks them against the schema. The
-options of the backbone are checked later, by `check_options`, when their class is known.
+`read_recipe` merges plain values; `validate` checks them against the schema. The backbone's options
+are checked later, by `check_options`, when their class is known.
 """
 
 import json
@@ -16,11 +16,10 @@ from pydantic import BaseModel, ValidationError
 from backbones.options.base import BackboneOptions
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shipped, shown
-from mimdet_cli.recipe.completed import CompletedBackbone, CompletedRecipe
 from mimdet_cli.recipe.explain import explain
 from mimdet_cli.recipe.overrides import Override, parse_overrides
 from mimdet_cli.recipe.reading import DEFAULT, Origin, RecipeDumper, flatten, read_yaml
-from mimdet_cli.recipe.schema import Recipe
+from mimdet_cli.recipe.schema import CompletedBackbone, CompletedRecipe, Recipe
 
 LEVELS = 2
 ONE_LINE = 10_000
@@ -30,7 +29,7 @@ AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Merged values before validation, with the origin of every key that something set."""
+    """Merged values before validation, with the origin of every key that is set."""
 
     values: dict[str, Any]
     origins: dict[str, Origin]
@@ -39,14 +38,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRecipe:
-    """A valid recipe, and where each of its values came from, by dotted key."""
+    """A valid recipe, with the origins of its values by dotted key."""
 
     recipe: Recipe
     origins: Mapping[str, Origin]
     source: Path
 
     def origin(self, key: str) -> Origin:
-        """Where the value of `key` came from; what nothing set is the default."""
+        """Where the value of `key` came from."""
         return self.origins.get(key, DEFAULT)
 
     def flat(self) -> dict[str, Any]:
@@ -56,7 +55,7 @@ class ResolvedRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Completed(ResolvedRecipe):
-    """A recipe with every option of its backbone, and where each of its values came from."""
+    """A recipe with every option of its backbone, with the origins of its values."""
 
     recipe: CompletedRecipe
 
@@ -68,7 +67,7 @@ def load_recipe(
     data: str | Path | None = None,
     seed: int | None = None,
 ) -> ResolvedRecipe:
-    """The recipe of a file or a shipped name; `data` and `seed` are `--data` and `--seed`."""
+    """Load a recipe file or a shipped recipe; `data` and `seed` are `--data` and `--seed`."""
     return validate(read_recipe(name_or_path, overrides, data=data, seed=seed))
 
 
@@ -79,28 +78,28 @@ def read_recipe(
     data: str | Path | None = None,
     seed: int | None = None,
 ) -> Draft:
-    """The merged values: bases, the file itself, `--set` in order, then `--data` and `--seed`."""
+    """Merge the bases, the file itself, `--set` in order, then `--data` and `--seed`."""
     path = find_recipe(name_or_path)
     layers = parse_overrides(overrides)
     if data is not None:
         layers.append(Override("data.root", str(data), Origin(f"--data {data}")))
     if seed is not None:
         layers.append(Override("seed", seed, Origin(f"--seed {seed}")))
-    # A recipe is called as its file is, unless it says otherwise.
+    # A recipe is named after its file by default.
     named = Draft({"name": path.stem}, {"name": Origin(shown(path))}, path)
     draft = merge(named, _read(path, (), shown(path)))
     return with_overrides(draft, layers)
 
 
 def with_overrides(draft: Draft, layers: Iterable[Override]) -> Draft:
-    """The draft with `layers` on top, the last one uppermost."""
+    """Apply `layers` in order; the last one wins."""
     for layer in layers:
         draft = merge(draft, Draft(layer.nested(), layer.origins(), draft.source))
     return draft
 
 
 def validate(draft: Draft) -> ResolvedRecipe:
-    """The draft as a `Recipe`; every error of the schema at once."""
+    """Validate a draft, reporting all schema errors together."""
     recipe = _strictly(Recipe, draft.values, draft.origins)
     return ResolvedRecipe(recipe, draft.origins, draft.source)
 
@@ -108,12 +107,12 @@ def validate(draft: Draft) -> ResolvedRecipe:
 def check_options(
     options_class: type[AnyOptions], values: Mapping[str, Any], origins: Mapping[str, Origin]
 ) -> AnyOptions:
-    """`values` as options; errors name `backbone.KEY` and where it was set."""
+    """Validate backbone options; errors name `backbone.KEY` and where it was set."""
     return _strictly(options_class, values, origins, prefix="backbone.")
 
 
 def with_options(resolved: ResolvedRecipe, options: BackboneOptions) -> Completed:
-    """The recipe with the checked options of its backbone."""
+    """The recipe with the validated options of its backbone."""
     recipe = resolved.recipe
     values = {key: getattr(recipe, key) for key in Recipe.model_fields}
     section = CompletedBackbone(name=recipe.backbone.name, options=options)
@@ -122,12 +121,12 @@ def with_options(resolved: ResolvedRecipe, options: BackboneOptions) -> Complete
 
 
 def dump(recipe: Recipe) -> str:
-    """YAML that loads to an equal recipe."""
+    """The recipe as YAML, which loads to an equal recipe."""
     return to_yaml(recipe.model_dump(mode="json"))
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
-    """Plain values as YAML in the order given."""
+    """Plain values as YAML, in the given order."""
     return yaml.dump(
         dict(values), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=ONE_LINE
     )
@@ -139,7 +138,7 @@ def _strictly(
     origins: Mapping[str, Origin],
     prefix: str = "",
 ) -> AnyOptions:
-    """Validate without coercion: JSON mode takes lists as tuples, but no text as a number."""
+    """Validate without coercion: JSON mode accepts lists as tuples, but not text as numbers."""
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
@@ -147,7 +146,7 @@ def _strictly(
 
 
 def _read(path: Path, above: tuple[Path, ...], name: str) -> Draft:
-    """A file and its bases, nearest last; `above` are the files that extend it."""
+    """Merge a file over its bases; `above` are the files that extend it."""
     document = read_yaml(path, name)
     values, origins = document.values, document.origins
     where = str(origins.get("extends", name))
@@ -158,14 +157,14 @@ def _read(path: Path, above: tuple[Path, ...], name: str) -> Draft:
         raise RecipeError(
             f"recipes extend each other more than {LEVELS} levels deep.",
             where=where,
-            fix="merge two of the files: " + ", ".join(map(shown, chain)) + ".",
+            fix="merge two of these files: " + ", ".join(map(shown, chain)) + ".",
         )
     draft = Draft({}, {}, path)
     for base in bases:
         beside = path.parent / base
         target = beside if beside.is_file() else shipped(base) or beside
         if target.resolve() in chain:
-            raise RecipeError(f"'{base}' extends itself.", where=where, fix="break the circle.")
+            raise RecipeError(f"'{base}' extends itself.", where=where, fix="remove the cycle.")
         if not target.is_file():
             raise RecipeError(f"there is no file '{base}' to extend.", where=where)
         draft = merge(draft, _read(target, chain, shown(target)))
@@ -176,22 +175,22 @@ def _bases(extends: object, where: str) -> Iterator[str]:
     for base in extends if isinstance(extends, list) else [extends]:
         if not isinstance(base, str):
             raise RecipeError(
-                "'extends' is neither a file name nor a list of them.",
+                "'extends' must be a file name or a list of file names.",
                 where=where,
-                fix="write for example `extends: base_50pct`.",
+                fix="give a name, such as `extends: base_50pct`.",
             )
         yield base
 
 
 def merge(below: Draft, above: Draft) -> Draft:
-    """The values of `above` over those of `below`, section by section."""
+    """Merge `above` over `below`, section by section."""
     return Draft(
         _merge_values(below.values, above.values), below.origins | above.origins, below.source
     )
 
 
 def _merge_values(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Sections are merged, everything else is replaced."""
+    """Merge sections; replace everything else."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)

@@ -1,4 +1,4 @@
-"""`--set key=value`: one dotted key, and a value typed as it would be in a recipe file."""
+"""`--set key=value`: a dotted key, and a value with the type it has in a recipe file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from mimdet_cli.recipe.reading import Origin, parse_value
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value that the command line puts in place of the recipe's."""
+    """A value that replaces the recipe's."""
 
     key: str
     value: Any
     origin: Origin
 
     def nested(self) -> dict[str, Any]:
-        """The value inside the sections that its key names."""
+        """The value nested in the sections of its key."""
         value = self.value
         for part in reversed(self.key.split(".")):
             value = {part: value}
         return dict(value)
 
     def origins(self) -> dict[str, Origin]:
-        """The key and every section above it."""
+        """The origin by key, for the key and every section above it."""
         parts = self.key.split(".")
         return {".".join(parts[: n + 1]): self.origin for n in range(len(parts))}
 
 
-def parse_overrides(given: Sequence[str | Override]) -> list[Override]:
-    """All of `given`, texts as `--set` has them; every one that cannot be read is reported."""
+def parse_overrides(overrides: Sequence[str | Override]) -> list[Override]:
+    """Parse the values of `--set`, reporting all errors together."""
     parsed: list[Override] = []
     errors: list[RecipeError] = []
-    for one in given:
+    for override in overrides:
         try:
-            parsed.append(one if isinstance(one, Override) else parse_override(one))
+            parsed.append(override if isinstance(override, Override) else parse_override(override))
         except RecipeError as error:
             errors.append(error)
     if errors:
@@ -46,26 +46,26 @@ def parse_overrides(given: Sequence[str | Override]) -> list[Override]:
 
 
 def parse_override(text: str) -> Override:
-    """`train.batch=8` as a key and a value; only the first `=` separates."""
+    """Parse `train.batch=8`; only the first `=` separates."""
     key, separator, value = (part.strip() for part in text.partition("="))
     origin = Origin(f"--set {text}")
     if not separator or not all(key.split(".")):
         raise RecipeError(
             f"'{text}' is not of the form key=value.",
             where=str(origin),
-            fix="write for example --set train.batch=8.",
+            fix="use a key and a value, such as --set train.batch=8.",
         )
     if not value:
         raise RecipeError(
-            f"'{key}' is given no value.",
+            f"'{key}' has no value.",
             where=str(origin),
-            fix=f"write --set {key}=null to say that there is none.",
+            fix=f"give a value, or --set {key}=null to unset it.",
         )
     try:
         return Override(key, parse_value(value), origin)
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(
-            f"the value of '{key}' cannot be read.",
+            f"the value of '{key}' is not valid YAML.",
             where=str(origin),
-            fix="close every bracket and quote; lists look like [1, 2].",
+            fix="close every bracket and quote; write lists as [1, 2].",
         ) from error

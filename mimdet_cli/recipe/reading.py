@@ -1,6 +1,6 @@
-"""A YAML file -> plain values, with the file and line of every key.
+"""Read a YAML file into plain values, with the file and line of every key.
 
-Only data: names, numbers, lists and sections. Aliases, tags and repeated keys are refused.
+Aliases, tags and duplicate keys are errors.
 """
 
 import re
@@ -17,7 +17,7 @@ from mimdet_cli.errors import RecipeError
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from: a file and line, an option of the command line, or the default."""
+    """Where a value came from: a file and line, a command-line option, or the default."""
 
     source: str
     line: int | None = None
@@ -31,18 +31,18 @@ DEFAULT: Final = Origin("default")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's values, and the origin of each dotted key, sections included."""
+    """The values of a file, and the origin of each dotted key, including sections."""
 
     values: dict[str, Any]
     origins: dict[str, Origin]
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number, as in YAML 1.2, and a date is text."""
+    """Safe YAML that reads 1e-4 as a number, as in YAML 1.2, and dates as text."""
 
 
 class RecipeDumper(yaml.SafeDumper):
-    """Writes what `RecipeLoader` reads back unchanged; lists stay on one line."""
+    """Writes YAML that `RecipeLoader` reads back unchanged, with lists on one line."""
 
 
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
@@ -60,14 +60,14 @@ RecipeDumper.add_representer(
 
 
 def read_yaml(path: Path, shown: str) -> Document:
-    """Values and origins of a YAML file; `shown` is its name in messages."""
+    """Read a YAML file; `shown` is its name in messages."""
     document = _parsed(_text(path, shown), shown)
     return Document(dict(document.values), dict(document.origins))
 
 
 @cache
 def _parsed(text: str, shown: str) -> Document:
-    """The document of a text; many recipes share their bases."""
+    """Parse a text; cached, because many recipes share their bases."""
     loader = RecipeLoader(text)
     try:
         root = loader.get_single_node()
@@ -79,9 +79,9 @@ def _parsed(text: str, shown: str) -> Document:
         loader.dispose()
     if not isinstance(values, dict):
         raise RecipeError(
-            "a recipe is a set of sections, and this file holds none.",
+            "the file has no recipe sections.",
             where=shown,
-            fix="start from a shipped one: `mimdet recipe copy base_50pct`.",
+            fix="start from a shipped recipe: `mimdet recipe copy base_50pct`.",
         )
     origins = {
         ".".join(keys): Origin(shown, key.start_mark.line + 1) for keys, key in _keys_of(root)
@@ -90,12 +90,12 @@ def _parsed(text: str, shown: str) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """The value that `text` has in a recipe file; raises `yaml.YAMLError` if it has none."""
+    """Parse `text` as a value in a recipe file; raises `yaml.YAMLError`."""
     return yaml.load(text, RecipeLoader)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of every leaf; a list is a leaf."""
+    """Dotted key and value of every leaf; lists are leaves."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
@@ -132,7 +132,7 @@ def _keys_of(
 
 
 def _refuse_bad_nodes(root: yaml.Node | None, shown: str) -> None:
-    """Raise for every repeated key, key that is not text, and alias below `root`."""
+    """Raise for every alias, duplicate key and key that is not text, all together."""
     errors: list[RecipeError] = []
     seen: set[int] = set()
 
@@ -142,7 +142,7 @@ def _refuse_bad_nodes(root: yaml.Node | None, shown: str) -> None:
             if id(node) in seen:
                 errors.append(
                     RecipeError(
-                        "a YAML alias is used.", where=where, fix="write the value out twice."
+                        "YAML aliases are not supported.", where=where, fix="repeat the value."
                     )
                 )
                 return

@@ -1,4 +1,4 @@
-"""The shipped recipes side by side: backbone, size, published AP, source."""
+"""Overview of the shipped recipes: backbone, size, published AP, source."""
 
 import re
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ SIZE = re.compile(r"(?:^|_)(tiny|small|base|large|huge|b\d)(?:_|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One recipe. AP is the paper's, in points of 100; None where none is published.
+class ZooEntry:
+    """One recipe. AP is the paper's, in points of 100; None if not published.
 
-    `size` is the word in the recipe's name. `model` is the name that timm knows the backbone by.
-    `weights` are those that training starts from; None for random ones.
+    `size` is from the recipe's name, `model` the backbone's name in timm, `weights` what training
+    starts from (None: random).
     """
 
     recipe: str
@@ -27,17 +27,17 @@ class Entry:
     weights: str | None
 
 
-def entries() -> list[Entry]:
+def entries() -> list[ZooEntry]:
     """Every shipped recipe, in the order of `mimdet recipe ls`."""
     return [_entry(name) for name in catalog.shipped_names()]
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> ZooEntry:
     path = catalog.shipped_folder() / f"{name}.yaml"
     header = catalog.read_header(path.read_text(encoding="utf-8"))
     recipe = load_recipe(path).recipe
     size = SIZE.search(name)
-    return Entry(
+    return ZooEntry(
         recipe=name,
         backbone=recipe.backbone.name,
         model=recipe.backbone.values.get("model"),

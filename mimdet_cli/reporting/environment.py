@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import mimdet_cli
-from mimdet_cli.plugins import claims, written
+from mimdet_cli.plugins import recipe_name, registrations
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools", "Pillow")
 
@@ -45,7 +45,7 @@ def git_commit(checkout: Path) -> str | None:
 
 def plugins() -> dict[str, str]:
     """Usable backbones by name, each with its distribution and version."""
-    return {written(claim): claim.provider for claim in claims() if claim.allowed}
+    return {recipe_name(claim): claim.provider for claim in registrations() if claim.allowed}
 
 
 def _git(checkout: Path, *words: str) -> str:

@@ -177,5 +177,5 @@ def test_all_and_backbone_exclude_each_other_in_the_schema(mimdet):
     outcome = mimdet("recipe", "schema", "--all", "--backbone", "vitdet")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: --all and --backbone exclude each other.\n  fix: give one of them.\n"
+        "error: --all and --backbone cannot be combined.\n  fix: give one of them.\n"
     )

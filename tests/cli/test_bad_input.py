@@ -188,7 +188,7 @@ def test_val_split_of_other_classes_is_refused(train, own_shapes):
         "error: the classes differ: the model has 3, the data 3; only in the model: triangle; "
         "only in the data: star.",
         f"  at:  {file}",
-        "  fix: use annotations with the classes the model was trained on, in the same order.",
+        "  fix: use annotations with the model's training classes, in the same order.",
     )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def test_output_folder_that_cannot_be_written_is_refused(mimdet, tiny, shapes, t
     outcome = mimdet("train", tiny, "--data", shapes, "--out", out)
     assert (outcome.code, outcome.out) == (6, "")
     assert outcome.err.splitlines()[-3:] == [
-        "error: the run folder cannot be written: Not a directory.",
+        "error: cannot write the run folder: Not a directory.",
         f"  at:  {out}",
         "  fix: give another folder.",
     ]

@@ -47,7 +47,7 @@ def test_a_released_file_becomes_a_run(mimdet, tiny, file, tmp_path):
     )
     assert "released.pth (mimdet_release): 100.0 % of the " in outcome.err
     assert (
-        "classes: 3, numbered, since no file names them (--classes or --annotations)"
+        "classes: 3, numbered; use --classes or --annotations to name them"
         in outcome.err.splitlines()
     )
     assert outcome.out.splitlines()[-1] == f"run folder: {run}"
@@ -97,8 +97,8 @@ def test_an_annotation_file_names_the_classes(mimdet, tiny, file, shapes, tmp_pa
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a\nb\n", "error: the checkpoint has 3 classes, this file names 2."),
-        ("a\nb\nb\n", "error: classes are named twice: b."),
+        ("a\nb\n", "error: the checkpoint has 3 classes, but this file names 2."),
+        ("a\nb\nb\n", "error: duplicate class names: b."),
     ],
 )
 def test_names_that_do_not_fit_are_refused(mimdet, tiny, file, tmp_path, text, what):

@@ -11,7 +11,7 @@ def test_demo_set_is_written_once_and_left_alone_the_second_time(mimdet, tmp_pat
     expected = f"{tmp_path / 'shapes'}: 5 train images, 4 val images of 128 x 128\n"
     assert (first.code, first.out, first.err) == (0, expected, "")
     assert (second.code, second.out) == (0, expected)
-    assert second.err == "the folder held this very set; it was left as it is\n"
+    assert second.err == "the folder already contains this data set; nothing written\n"
     split = json.loads((tmp_path / "shapes/annotations/instances_val.json").read_text())
     assert len(split["images"]) == 4
 

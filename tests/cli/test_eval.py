@@ -61,7 +61,7 @@ def test_results_file_needs_its_annotations(mimdet, files):
     outcome = mimdet("eval", "results.json")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: a results file needs the annotations that it belongs to.\n"
+        "error: a results file needs its annotation file.\n"
         "  at:  results.json\n"
         "  fix: add --annotations FILE.\n"
     )
@@ -86,14 +86,14 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
     outcome = mimdet("eval", *arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        f"error: {what}\n  fix: leave out what does not apply; see `mimdet eval --help`.\n"
+        f"error: {what}\n  fix: omit what does not apply; see `mimdet eval --help`.\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "story"),
     [
-        (("runs/gone",), 4, "error: there is no run at runs/gone.\n  fix: name a run folder.\n"),
+        (("runs/gone",), 4, "error: there is no run at runs/gone.\n  fix: give a run folder.\n"),
         (
             ("gone.json", "--annotations", "val.json"),
             3,
@@ -124,7 +124,7 @@ def test_run_is_scored_by_its_last_checkpoint(mimdet, run):
     assert first == f"checkpoint {run / 'last'} (step 4)"
     assert box.startswith("box AP")
     assert mask.startswith("mask AP")
-    assert where == f"predictions and pictures: {run / 'eval' / 'last'}"
+    assert where == f"predictions and plots: {run / 'eval' / 'last'}"
 
 
 def test_json_of_a_run_has_every_number_in_points_of_100_and_null_where_nothing_is(mimdet, run):
@@ -260,7 +260,7 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
     outcome = mimdet("eval", run, "--out", tmp_path / "file" / "x")
     assert (outcome.code, outcome.out) == (6, "")
     assert outcome.err.endswith(
-        "error: the folder of the results cannot be made: Not a directory.\n"
+        "error: cannot create the results folder: Not a directory.\n"
         f"  at:  {tmp_path / 'file' / 'x'}\n"
         "  fix: give another folder.\n"
     )
@@ -272,12 +272,12 @@ def test_folder_that_cannot_be_made_is_named(mimdet, run, tmp_path):
         (
             (),
             "the backbone sees every token (eval_ratio 1)",
-            "leave evals out, or give a ratio below 1.",
+            "omit evals, or give a ratio below 1.",
         ),
         (
             ("--ratio", "0.5", "--set", "backbone.sampling=grid"),
             "the same tokens are chosen every time",
-            "leave evals out.",
+            "omit evals.",
         ),
     ],
 )
@@ -286,7 +286,7 @@ def test_evaluations_that_would_all_be_the_same_are_refused(mimdet, run, options
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         f"checkpoint {run / 'last'} (step 4)\n"
-        f"error: 3 evaluations would all be the same: {reason}.\n"
+        f"error: 3 evaluations would be identical: {reason}.\n"
         "  at:  evals\n"
         f"  fix: {fix}\n"
     )
@@ -294,7 +294,7 @@ def test_evaluations_that_would_all_be_the_same_are_refused(mimdet, run, options
 
 @pytest.fixture
 def whole(run):
-    """A checkpoint of a backbone that leaves no tokens out."""
+    """A checkpoint of a backbone that does not drop tokens."""
     recipe = run / "last" / "recipe.yaml"
     text = yaml.safe_load(recipe.read_text())
     recipe.write_text(yaml.safe_dump(text | {"backbone": {"name": "vitdet"}}))
@@ -309,9 +309,9 @@ def test_ratio_of_a_backbone_that_leaves_no_tokens_out_is_refused(mimdet, whole)
     outcome = mimdet("eval", whole, "--ratio", "0.5")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "error: the backbone 'vitdet' sees every token; it has no ratio.\n"
+        "error: the backbone 'vitdet' always sees every token; it has no ratio.\n"
         "  at:  ratio\n"
-        "  fix: leave the ratio out.\n"
+        "  fix: omit the ratio.\n"
     )
 
 
@@ -319,9 +319,9 @@ def test_merging_evaluations_of_a_backbone_that_leaves_no_tokens_out_is_refused(
     outcome = mimdet("eval", whole, "--evals", "2")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.endswith(
-        "error: 2 evaluations would all be the same: the backbone 'vitdet' leaves no tokens out.\n"
+        "error: 2 evaluations would be identical: the backbone 'vitdet' does not drop tokens.\n"
         "  at:  evals\n"
-        "  fix: leave evals out.\n"
+        "  fix: omit evals.\n"
     )
 
 
@@ -330,7 +330,7 @@ def test_ratio_may_be_given_in_one_way_only(mimdet, run):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         "error: the ratio 0.5 and an override both set 'backbone.eval_ratio'.\n  at:  ratio\n"
-        "  fix: leave out one of them.\n"
+        "  fix: omit one of them.\n"
     )
 
 
@@ -341,7 +341,7 @@ def test_checkpoint_of_another_recipe_is_refused(mimdet, run):
     assert story == f"checkpoint {run / 'last'} (step 4)"
     assert what.startswith("error: the checkpoint does not fit its recipe: ")
     assert where == f"  at:  {run / 'last' / 'model.safetensors'}"
-    assert fix == ("  fix: do not change the backbone or the head of a trained model.")
+    assert fix == ("  fix: do not override the backbone or head of a trained model.")
 
 
 def test_data_of_other_classes_is_refused(mimdet, run, own_shapes):
@@ -356,7 +356,7 @@ def test_data_of_other_classes_is_refused(mimdet, run, own_shapes):
         "error: the classes differ: the model has 3, the data 3; only in the model: circle; "
         "only in the data: disc.\n"
         f"  at:  {file}\n"
-        "  fix: use annotations with the classes the model was trained on, in the same order.\n"
+        "  fix: use annotations with the model's training classes, in the same order.\n"
     )
 
 
@@ -379,9 +379,9 @@ def test_folder_that_is_no_run_is_refused(mimdet, tmp_path):
     outcome = mimdet("eval", tmp_path)
     assert (outcome.code, outcome.out) == (4, "")
     assert outcome.err == (
-        "error: no whole checkpoint is there.\n"
+        "error: there is no complete checkpoint.\n"
         f"  at:  {tmp_path}; looked for manifest.json in it and in {tmp_path / 'last'}\n"
-        "  fix: name a run folder that has a last/, or a checkpoint folder in one.\n"
+        "  fix: give a run folder with a last/, or a checkpoint folder in one.\n"
     )
 
 
@@ -390,4 +390,4 @@ def test_checkpoint_that_was_cut_short_is_refused(mimdet, run):
     model.write_bytes(model.read_bytes()[:-100])
     outcome = mimdet("eval", run)
     assert outcome.code == 4
-    assert outcome.err.startswith("error: no whole checkpoint is there.\n")
+    assert outcome.err.startswith("error: there is no complete checkpoint.\n")

@@ -30,7 +30,7 @@ def test_missing_run_is_named(mimdet, tmp_path):
     )
     assert (outcome.code, outcome.out) == (4, "")
     assert outcome.err == (
-        f"error: there is no run at {tmp_path / 'gone'}.\n  fix: name a run folder.\n"
+        f"error: there is no run at {tmp_path / 'gone'}.\n  fix: give a run folder.\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -42,8 +42,7 @@ def test_folder_of_images_is_drawn_and_written_as_coco_results(mimdet, trained, 
     results = json.loads((out / "predictions.json").read_text())
     above = sum(entry["score"] >= 0.2 for entry in results)
     assert outcome.out == (
-        f"4 images, {above} detections with score >= 0.2\n"
-        f"drawn images and predictions.json: {out}\n"
+        f"4 images, {above} detections with score >= 0.2\ndrawings and predictions.json: {out}\n"
     )
     assert outcome.err.startswith(f"checkpoint {trained / 'last'} (step 4)\npredicting 4/4  took ")
     names = [f"{i:06d}.png" for i in range(4)]
@@ -133,7 +132,7 @@ def test_every_missing_input_is_named(mimdet, trained, tmp_path):
 def test_folder_without_images_is_an_error(mimdet, trained, tmp_path):
     outcome = mimdet("predict", trained, tmp_path, "--out", tmp_path / "out")
     assert (outcome.code, outcome.out) == (3, "")
-    assert outcome.err.startswith(f"error: the folder holds no images.\n  at:  {tmp_path}\n")
+    assert outcome.err.startswith(f"error: the folder contains no images.\n  at:  {tmp_path}\n")
 
 
 def test_output_folder_that_cannot_be_made_is_an_error(mimdet, trained, shapes, tmp_path):
@@ -142,7 +141,7 @@ def test_output_folder_that_cannot_be_made_is_an_error(mimdet, trained, shapes, 
     outcome = mimdet("predict", trained, shapes / "val", "--out", out)
     assert (outcome.code, outcome.out) == (6, "")
     assert outcome.err.splitlines()[-3:] == [
-        "error: the output folder cannot be made: Not a directory.",
+        "error: cannot create the output folder: Not a directory.",
         f"  at:  {out}",
         "  fix: give another folder.",
     ]

@@ -94,9 +94,9 @@ def test_papers_figures_are_shown_as_far_as_the_recipe_is_the_papers():
     [
         (["demo", "--size", "800"], "'800' is not an image size"),
         (["demo", "--size", "32x800"], "'32x800' is not an image size"),
-        (["demo", "--ratio", "0"], "a share of 0.0 of the tokens is not possible"),
-        (["demo", "--ratio", "1.5"], "a share of 1.5 of the tokens is not possible"),
-        (["vitdet_base_100ep", "--ratio", "0.5"], "the backbone 'vitdet' sees every token"),
+        (["demo", "--ratio", "0"], "0.0 is not a valid token ratio"),
+        (["demo", "--ratio", "1.5"], "1.5 is not a valid token ratio"),
+        (["vitdet_base_100ep", "--ratio", "0.5"], "the backbone 'vitdet' always sees every token"),
         (["vitdet_base_100ep", "--size", "800x1280"], "does not fit the backbone's square"),
         (["demo", "--device", "tpu9"], "'tpu9' is not a device"),
         (["demo", "--classes", "0"], "Invalid value for '--classes'"),

@@ -95,7 +95,9 @@ def test_copy_does_not_overwrite(mimdet, here):
     (here / "demo.yaml").write_text("mine")
     outcome = mimdet("recipe", "copy", "demo")
     assert outcome.code == 2
-    assert outcome.err == ("error: the file exists.\n  at:  demo.yaml\n  fix: give another name.\n")
+    assert outcome.err == (
+        "error: the file already exists.\n  at:  demo.yaml\n  fix: give another name.\n"
+    )
     assert (here / "demo.yaml").read_text() == "mine"
 
 

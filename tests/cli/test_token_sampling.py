@@ -6,20 +6,20 @@ import pytest
 import yaml
 
 from mimdet_cli import plugins
-from mimdet_cli.plugins import NameClaim
+from mimdet_cli.plugins import Registration
 
-HALVES = NameClaim("halves", "mimdet-halves", "1.0", "unit.conformance.wrong_backbones:Samples")
+HALVES = Registration("halves", "mimdet-halves", "1.0", "unit.conformance.wrong_backbones:Samples")
 
 
 @pytest.fixture
 def recipe(tiny, tmp_path, monkeypatch):
     """The tiny recipe on a backbone with the options `kept` and `kept_later`."""
-    found = plugins.claims
+    found = plugins.registrations
 
-    def claims(group=plugins.GROUP):
+    def registrations(group=plugins.GROUP):
         return [*found(group), *([HALVES] if group == plugins.GROUP else [])]
 
-    monkeypatch.setattr(plugins, "claims", claims)
+    monkeypatch.setattr(plugins, "registrations", registrations)
     values = yaml.safe_load(tiny.read_text())
     values["backbone"] = {"name": "halves", "width": 16, "kept_later": 0.75}
     values["train"] |= {"steps": 1, "evals": 0, "saves": 1}
@@ -50,7 +50,7 @@ def test_its_own_names_are_in_the_messages(mimdet, recipe, shapes, tmp_path):
     assert (outcome.code, outcome.err) == (
         2,
         "error: the ratio 0.5 and an override both set 'backbone.kept_later'.\n  at:  ratio\n"
-        "  fix: leave out one of them.\n",
+        "  fix: omit one of them.\n",
     )
     outcome = mimdet("eval", run, "--ratio", "1", "--evals", "2")
     assert outcome.code == 2

@@ -33,8 +33,7 @@ def test_resume_without_a_folder_is_refused(mimdet):
     outcome = mimdet("train", "demo", "--resume")
     assert outcome.code == 2
     assert outcome.err == (
-        "error: no run is named that is to be resumed.\n  at:  resume\n"
-        "  fix: give its folder as out.\n"
+        "error: the run to resume is not given.\n  at:  resume\n  fix: give its folder as out.\n"
     )
 
 
@@ -83,7 +82,7 @@ def test_result_is_the_ap_and_the_folder_and_the_story_is_told_apart(
     assert re.fullmatch("box AP" + row, box)
     assert re.fullmatch("mask AP" + row, mask)
     assert re.fullmatch(r"trained 4 steps in \d+ min \d\d s", took)
-    assert where == f"run folder with pictures: {out}"
+    assert where == f"run folder with plots: {out}"
     story = [re.sub(r"\d+\.\d\d? s/step|\d+:\d\d|\d+\.\d+(e-\d\d)?", "N", line)
              for line in outcome.err.splitlines()]  # fmt: skip
     step = "step {}/4  loss N  lr N  N  eta N"
@@ -174,7 +173,7 @@ def test_resuming_where_no_run_is_is_refused(mimdet, tiny, shapes, tmp_path):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         f"error: there is no run to resume.\n  at:  {tmp_path / 'gone'}\n"
-        "  fix: start one there without resuming, or correct the folder.\n"
+        "  fix: start a new run there without resume, or correct the folder.\n"
     )
 
 

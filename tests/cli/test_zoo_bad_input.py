@@ -145,12 +145,14 @@ def test_cascade_with_mmdetections_rules(refused):
 def test_crop_with_jitter(refused):
     refused(
         "vitdet", ["data.jitter.size=128", "data.crop.probability=0.5"],
-        "error: data.crop and data.jitter exclude each other; set one to null.",
+        "error: data.crop and data.jitter cannot be combined; set one to null.",
         "  at:  --set data.crop.probability=0.5; --set data.jitter.size=128",
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("backbone", "by"), [("vitdet", "'backbone.square'"), ("vit_fpn", "")])
+@pytest.mark.parametrize(
+    ("backbone", "by"), [("vitdet", "'backbone.square'"), ("vit_fpn", "the backbone's square")]
+)
 @pytest.mark.parametrize(
     ("key", "others"),
     [
@@ -166,7 +168,7 @@ def test_images_larger_than_the_square_of_the_backbone(refused, backbone, by, ke
         f"error: '{key}' 192 is larger than the square of 128 pixels that the backbone "
         f"'{backbone}' pads images to.",
         f"  at:  {key}",
-        f"  fix: set '{key}' to at most 128, or enlarge the square by {by or 'its options'}.",
+        f"  fix: set '{key}' to at most 128, or increase {by}.",
         story=READ,
     )  # fmt: skip
 
@@ -181,7 +183,7 @@ def test_sizes_of_training_and_evaluation_are_refused_together(refused):
                 f"error: '{key}' {size} is larger than the square of 128 pixels that the backbone "
                 "'vitdet' pads images to.",
                 f"  at:  {key}",
-                f"  fix: set '{key}' to at most 128, or enlarge the square by 'backbone.square'.",
+                f"  fix: set '{key}' to at most 128, or increase 'backbone.square'.",
             )
         ),
         story=READ,

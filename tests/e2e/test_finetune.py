@@ -67,7 +67,7 @@ def test_other_names_start_the_class_layers_anew_and_say_so(finetune, trained, o
     outcome, run = finetune(trained / "best", own_shapes)
     assert outcome.code == 0, outcome.err
     line = (
-        "classes: 3 in the checkpoint, 3 here (new here: square, star); 3 layers start anew: "
+        "classes: 3 in the checkpoint, 3 here (new here: square, star); 3 layers reset: "
         "roi_heads.box_predictor.scores, roi_heads.box_predictor.deltas, roi_heads.mask_head.logits"
     )
     assert line in outcome.err.splitlines()
@@ -135,7 +135,7 @@ def test_a_missing_checkpoint_is_said_before_the_data_are_read(finetune, tmp_pat
         outcome, 4,
         f"error: there is no run or checkpoint at {tmp_path / 'nowhere'}.",
         "  at:  init.checkpoint",
-        "  fix: name a run folder, or its best, last or step-N.",
+        "  fix: give a run folder, or its best, last or step-N.",
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_two_sources_of_weights_are_refused(mimdet, tiny, trained, shapes, tmp_p
         "--set", f"init.checkpoint={trained}", "--set", "init.weights=mae-base",
     )  # fmt: skip
     assert (outcome.code, outcome.out) == (2, "")
-    assert "excludes init.weights and init.more" in outcome.err
+    assert "cannot be combined with init.weights or init.more" in outcome.err
 
 
 def test_pixels_normalised_otherwise_are_warned_of(finetune, trained, shapes):

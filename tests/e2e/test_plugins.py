@@ -151,7 +151,7 @@ def test_plugin_that_ends_its_process_does_not_end_the_command(
     assert outcome.err == (
         f"error: the backbone '{name}' cannot be loaded: its import ended the process: {end}\n"
         f"  at:  mimdet_{name}:Theirs of mimdet-{name} 1.0\n"
-        "  fix: repair or uninstall that distribution; `--traceback` shows where it fails.\n"
+        "  fix: repair or uninstall that distribution; use `--traceback` to see where it fails.\n"
     )
 
 
@@ -204,7 +204,7 @@ def test_plugin_that_fails_when_it_is_built_is_named_with_its_line(
     assert outcome.err.splitlines()[-3:] == [
         "error: the backbone 'late' failed: ValueError: no weights at hand",
         f"  at:  {file}, line {line}, of mimdet-late 1.0",
-        "  fix: see `mimdet backbones check mimdet-late:late`; `--traceback` shows all of it.",
+        "  fix: run `mimdet backbones check mimdet-late:late`, or use `--traceback`.",
     ]
 
 
@@ -254,7 +254,8 @@ def test_listing_names_both_owners_of_a_name_and_keeps_ours(mimdet, sites, on_pa
         "usurper:vitdet  usurper       1.0      mimdet_usurper:Theirs             listed\n"
     )
     assert outcome.err == (
-        "warning: 'vitdet' is mimdet's own backbone; that of usurper 1.0 is usurper:vitdet.\n"
+        "warning: 'vitdet' is mimdet's own backbone; "
+        "use usurper:vitdet for the one from usurper 1.0.\n"
         "warning: 'twin' is claimed by Twin.One 1.0 and twin_two 1.0: write twin-one:twin or "
         "twin-two:twin.\n"
     )
@@ -265,7 +266,7 @@ def test_name_claimed_twice_is_chosen_by_its_distribution(mimdet, on_path, tmp_p
     outcome = mimdet("recipe", "check", recipe_of(tmp_path, "twin"))
     assert (outcome.code, outcome.out) == (5, "")
     assert outcome.err == (
-        "error: the backbone name 'twin' is claimed twice.\n"
+        "error: several distributions provide a backbone called 'twin'.\n"
         "  at:  Twin.One 1.0 and twin_two 1.0\n"
         "  fix: choose one: twin-one:twin or twin-two:twin.\n"
     )
@@ -285,9 +286,9 @@ def test_plugins_are_switched_off_by_the_option_and_by_the_variable(
     outcome = mimdet("recipe", "check", recipe, "--no-plugins")
     assert (outcome.code, outcome.out) == (5, "")
     assert outcome.err == (
-        "error: the backbone 'my_net' is switched off; it comes from mimdet-my-net 0.1.0.\n"
+        "error: the backbone 'my_net' from mimdet-my-net 0.1.0 is switched off.\n"
         "  at:  MIMDET_PLUGINS=none (--no-plugins sets it to none)\n"
-        "  fix: leave --no-plugins away, or set MIMDET_PLUGINS to mimdet-my-net.\n"
+        "  fix: omit --no-plugins, or set MIMDET_PLUGINS to mimdet-my-net.\n"
     )
     assert SWITCH not in os.environ
     monkeypatch.setenv(SWITCH, "mimdet-others")
@@ -329,8 +330,8 @@ def test_schema_of_all_has_the_options_of_what_loads_and_says_what_does_not(
     assert by_name["my_net"]["properties"]["width"]["multipleOf"] == 32
     assert by_name["my_net"]["properties"]["width"]["description"].startswith("Channels of the")
     assert outcome.err == (
-        "warning: mimdet-crashes:crashes is left out: its import ended the process: SIGSEGV\n"
-        "warning: mimdet-needs:needs is left out: the backbone 'needs' cannot be loaded: "
+        "warning: mimdet-crashes:crashes is skipped: its import ended the process: SIGSEGV\n"
+        "warning: mimdet-needs:needs is skipped: the backbone 'needs' cannot be loaded: "
         "ModuleNotFoundError: No module named 'not_installed_anywhere'\n"
     )
 

@@ -25,11 +25,11 @@ BAD = {
     "SyntaxError": "class MyNet\n",
     "SystemExit": "import sys\nsys.exit(0)\n",
     "has no attribute": "",
-    "not a class": "MyNet = 1\n",
-    "keeps version 1": "from mimdet_cli.plugin_api import Backbone\n"
+    "not a subclass": "MyNet = 1\n",
+    "implements contract version 1": "from mimdet_cli.plugin_api import Backbone\n"
     "class MyNet(Backbone):\n    def from_options(cls, options):\n        return cls()\n",
     "called 'my_nett'": "",
-    "claimed twice": "",
+    "several distributions provide": "",
     "switched off": "",
 }
 """A part of each row of the table of errors, and a module that is wrong in this way."""
@@ -103,7 +103,7 @@ def test_broken_package_is_told_in_the_words_of_the_table(mimdet, tmp_path, monk
     promised = re.findall(r"`([^`]+)`", row)[-1]
     claim(tmp_path / "site", "mimdet-my-net", "0.1.0", "my_net")
     (tmp_path / "site" / "mimdet_my_net.py").write_text(BAD[part])
-    if part == "claimed twice":
+    if part == "several distributions provide":
         claim(tmp_path / "site", "another", "1.0", "my_net")
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.delitem(sys.modules, "mimdet_my_net", raising=False)

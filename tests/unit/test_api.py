@@ -99,14 +99,14 @@ def test_grey_images_count_as_three_equal_channels(detector, photo):
         (np.zeros((0, 8, 3), np.uint8), "an empty array (0, 8, 3)"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), "a tensor (8, 8, 3) of torch.uint8"),
         (torch.zeros(3, 8, 8), "a tensor (3, 8, 8) of torch.float32"),
-        (None, "of type NoneType"),
+        (None, "a value of type NoneType"),
     ],
 )
 def test_what_is_no_image_is_told_with_what_is(detector, image, what):
     with pytest.raises(DataError) as raised:
         detector.predict(image)
     assert str(raised.value) == (
-        f"this is no image: {what}.; at: predict(images); fix: give a path, a PIL image, an array "
+        f"not an image: {what}.; at: predict(images); fix: give a path, a PIL image, an array "
         "(H, W, 3) of uint8 RGB, or a tensor (3, H, W) of uint8 RGB."
     )
 
@@ -254,23 +254,23 @@ def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_pa
     [
         (
             {"evals": 0},
-            "an image cannot be evaluated 0 times.; at: evals; "
+            "0 is not a valid number of evaluations.; at: evals; "
             "fix: give a whole number of at least 1.",
         ),
         (
             {"evals": 1.5},
-            "an image cannot be evaluated 1.5 times.; at: evals; "
+            "1.5 is not a valid number of evaluations.; at: evals; "
             "fix: give a whole number of at least 1.",
         ),
         (
             {"ratio": "0.5"},
-            "a share of '0.5' of the tokens is not possible.; at: ratio; "
+            "'0.5' is not a valid token ratio.; at: ratio; "
             "fix: give a number greater than 0 and at most 1.",
         ),
         (
             {"ratio": 0.5, "overrides": {"backbone": {"eval_ratio": 0.25}}},
             "the ratio 0.5 and an override both set 'backbone.eval_ratio'.; at: ratio; "
-            "fix: leave out one of them.",
+            "fix: omit one of them.",
         ),
         (
             {"overrides": {"backbone.eval_rati": 0.5}},
@@ -279,7 +279,7 @@ def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_pa
         ),
         (
             {"overrides": ["seed=1"]},
-            "a value of type list does not say which keys it changes.; at: overrides; "
+            "expected a dictionary of keys and values, not list.; at: overrides; "
             "fix: give a dictionary, such as {'train.batch': 8}.",
         ),
         (
@@ -303,13 +303,15 @@ def test_overrides_may_be_paths_scalars_of_numpy_and_sections(trained, shapes, p
 
 @pytest.mark.parametrize("score", [-0.1, 2, float("nan"), None, "0.5"])
 def test_a_score_is_a_number_from_0_to_1(detector, photo, score):
-    with pytest.raises(DataError, match="is no number from 0 to 1"):
+    with pytest.raises(DataError, match="is not a number from 0 to 1"):
         detector.predict(photo, score=score)
 
 
 @pytest.mark.parametrize("classes", [0, -3, [], ["a", "a"], "person"])
 def test_classes_are_a_number_or_different_names(tiny, classes):
-    with pytest.raises(RecipeError, match="does not say which classes there are"):
+    with pytest.raises(
+        RecipeError, match="is neither a number of classes nor a list of class names"
+    ):
         mimdet_cli.build_model(tiny, classes)
 
 

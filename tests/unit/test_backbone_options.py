@@ -70,20 +70,23 @@ def declared(site):
     install(site, "theirs", "theirs = theirs_module:X", broken, "theirs = theirs_options:Options")
 
 
-def ours() -> list[plugins.NameClaim]:
-    found = [claim for claim in plugins.claims() if claim.ours]
+def ours() -> list[plugins.Registration]:
+    found = [registration for registration in plugins.registrations() if registration.ours]
     assert len(found) >= 5
     return found
 
 
 def test_every_backbone_of_ours_declares_the_options_of_its_class():
-    for claim in ours():
-        assert plugins.options_claim(claim) is not None
-        assert backbone_options.options_class(claim.name) is backbone_class(claim.name).Options
+    for registration in ours():
+        assert plugins.options_registration(registration) is not None
+        assert (
+            backbone_options.options_class(registration.name)
+            is backbone_class(registration.name).Options
+        )
 
 
 def test_options_of_ours_load_without_torch():
-    names = [claim.name for claim in ours()]
+    names = [registration.name for registration in ours()]
     script = (
         "import sys; from mimdet_cli.backbone_options import options_class, schema\n"
         f"for name in {names}: options_class(name)(), schema(name)\n"
@@ -105,7 +108,7 @@ def test_plugin_api_loads_torch_only_for_what_needs_it():
 
 
 def test_recipe_of_ours_is_completed_with_its_own_options():
-    full = backbone_options.completed_to_show(load_recipe("vitdet_base_100ep"))
+    full = backbone_options.complete_for_display(load_recipe("vitdet_base_100ep"))
     options = full.recipe.backbone.options
     assert type(options) is backbone_options.options_class("vitdet")
     assert full.recipe.model_dump()["backbone"] == {
@@ -184,7 +187,7 @@ def test_class_with_other_options_than_declared_is_refused(site):
     with pytest.raises(PluginError) as caught:
         backbone_class("theirs")
     assert caught.value.what == (
-        "the backbone 'theirs' has other options than its distribution declares."
+        "the `Options` of the backbone 'theirs' are not those that its distribution registers."
     )
     assert caught.value.where == "theirs_options:Options of theirs 1.0"
 
@@ -197,5 +200,5 @@ def test_declared_options_have_to_be_a_class_of_options(site):
         "Theirs = 3",
         "theirs = theirs_module:Theirs",
     )
-    with pytest.raises(PluginError, match="are no class derived from BackboneOptions"):
+    with pytest.raises(PluginError, match="are not a subclass of BackboneOptions"):
         backbone_options.check("theirs", {}, {})

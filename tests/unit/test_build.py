@@ -38,9 +38,9 @@ def test_backbone_is_found_by_its_entry_point():
 @pytest.mark.parametrize(
     ("found", "what"),
     [
-        (nn.Linear, "not a class derived from Backbone"),
-        ("mimdet", "is 'mimdet', not a class"),
-        (type("Old", (MIMDet,), {"contract": 0}), "keeps version 0 of the contract"),
+        (nn.Linear, "not a subclass of Backbone"),
+        ("mimdet", "is 'mimdet', not a subclass"),
+        (type("Old", (MIMDet,), {"contract": 0}), "implements contract version 0"),
         (type("Half", (Backbone,), {"depth": 1}), "does not define depth_of, forward"),
         (type("Bare", (MIMDet,), {"Options": None}), "has no Options"),
     ],
@@ -74,13 +74,13 @@ def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, member
         backbone_class("mimdet")
     assert caught.value.exit_code == 5
     assert caught.value.what == (
-        "the backbone 'mimdet' keeps version 1 of the contract, this mimdet needs 2." + told
+        "the backbone 'mimdet' implements contract version 1; mimdet needs 2." + told
     )
     assert caught.value.fix.endswith(
-        "take out `from_options`, let `__init__(self, options)` do its work, beginning with "
-        "`super().__init__(options)`; let `tokens_seen(height, width)` stand for the attribute "
-        "`tokens`, and `Options.token_sampling` name the option that --ratio sets; and write "
-        "`contract = 2`."
+        "replace `from_options` by `__init__(self, options)`, which starts with "
+        "`super().__init__(options)`; replace the attribute `tokens` by "
+        "`tokens_seen(height, width)`; name the option that --ratio sets in "
+        "`Options.token_sampling`; and set `contract = 2`."
     )
 
 
@@ -108,7 +108,7 @@ def test_backbone_that_has_not_set_what_the_head_needs_is_refused(tiny, monkeypa
     with pytest.raises(PluginError) as caught:
         build_detector(recipe, 3)
     assert caught.value.what == (
-        "the backbone 'mimdet' has not set its padding, a Padding nor its levels, a tuple of Level."
+        "the backbone 'mimdet' does not set padding (a Padding) or levels (a tuple of Level)."
     )
 
 
@@ -171,7 +171,7 @@ class Plugin(MIMDet):
 
 def test_synchronised_norm_is_plain_wherever_an_option_is_a_norm(tiny, monkeypatch):
     monkeypatch.setattr(build.plugins, "load", lambda name: Plugin)
-    monkeypatch.setattr(build.plugins, "options_claim", lambda claim: None)
+    monkeypatch.setattr(build.plugins, "options_registration", lambda claim: None)
     recipe = completed(tiny, "backbone.norm=syncbn")
     keys = ("norm", *PluginOptions.model_fields.keys() - MIMDet.Options.model_fields.keys())
     alone, shared = (

@@ -42,7 +42,7 @@ def test_joined_errors_keep_their_order_and_those_they_already_carry():
         (
             MemoryError(),
             6,
-            "error: there is not enough memory.\n"
+            "error: not enough memory.\n"
             "  fix: lower train.batch or data.max_side, or raise train.accumulate.\n",
         ),
         (
@@ -53,20 +53,20 @@ def test_joined_errors_keep_their_order_and_those_they_already_carry():
         (
             PermissionError(errno.EACCES, "Permission denied", "runs"),
             6,
-            "error: this file or folder may not be read or written.\n  at:  runs\n"
-            "  fix: change its permissions, or choose another place.\n",
+            "error: permission denied for this file or folder.\n  at:  runs\n"
+            "  fix: change its permissions, or choose another location.\n",
         ),
         (
             RuntimeError("unable to open shared memory object </torch_1> in read-write mode"),
             6,
-            "error: the processes that read images ran out of shared memory.\n  at:  /dev/shm\n"
-            "  fix: enlarge it (docker: --shm-size 8g), or use --set data.workers=0.\n",
+            "error: the data loading processes ran out of shared memory.\n  at:  /dev/shm\n"
+            "  fix: increase it (docker: --shm-size 8g), or use --set data.workers=0.\n",
         ),
         (
             KeyError("surprise"),
             1,
             "error: this is a bug in mimdet: KeyError: 'surprise'\n"
-            "  fix: run the command again with --traceback, and report what it prints.\n",
+            "  fix: run the command again with --traceback, and report the output.\n",
         ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],

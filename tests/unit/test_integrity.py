@@ -17,8 +17,8 @@ def test_every_stranger_is_named(tmp_path):
     with pytest.raises(MimdetError) as caught:
         integrity.check(tmp_path)
     assert [error.what for error in caught.value.each()] == [
-        "'backbones' would be imported from another place than mimdet's own.",
-        "'heads' would be imported from another place than mimdet's own.",
+        "another package shadows mimdet's 'backbones'.",
+        "another package shadows mimdet's 'heads'.",
     ]
 
 
@@ -33,8 +33,8 @@ def test_folder_in_the_working_directory_cannot_shadow_ours(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "error: 'heads' would be imported from another place than mimdet's own.\n"
+        "error: another package shadows mimdet's 'heads'.\n"
         f"  at:  {(tmp_path / 'heads').resolve()}\n"
-        "  fix: rename that folder, or run from elsewhere; "
+        "  fix: rename it, or run from another folder; "
         f"mimdet's own is {integrity.HOME / 'heads'}.\n"
     )

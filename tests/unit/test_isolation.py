@@ -8,7 +8,7 @@ import pytest
 from installing import install
 
 from mimdet_cli import plugins
-from mimdet_cli.isolation import Question, ask_apart
+from mimdet_cli.isolation import Question, run_isolated
 
 SPAWNS = """\
 import subprocess, sys, time
@@ -28,7 +28,7 @@ def site(tmp_path, monkeypatch):
 
 def test_process_that_an_import_started_ends_with_it(site):
     install(site, "spawns", "spawns = spawns_module:X", SPAWNS)
-    answer = ask_apart("spawns", Question(), timeout_s=10)
+    answer = run_isolated("spawns", Question(), timeout_s=10)
     assert answer.problem == "its import took longer than 10 s"
     pid = int((site / "pid").read_text())
     for _ in range(100):
@@ -58,7 +58,7 @@ def alive(pid: int) -> bool:
 )
 def test_whatever_an_import_does_becomes_a_reason(site, capfd, source, problem):
     install(site, "odd", "odd = odd_module:X", source)
-    answer = ask_apart("odd", Question(), timeout_s=60)
+    answer = run_isolated("odd", Question(), timeout_s=60)
     assert answer.schema is None
     assert problem in answer.problem
     assert capfd.readouterr() == ("", "")

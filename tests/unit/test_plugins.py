@@ -19,7 +19,7 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def twins(site):
-    """Two distributions that claim the name `twin`."""
+    """Two distributions that register the name `twin`."""
     install(site, "first", "twin = first_module:X", "class X: pass")
     install(site, "Second_One", "twin = Second_One_module:X", "class X: pass")
 
@@ -57,8 +57,8 @@ def test_unknown_name_without_a_neighbour_lists_what_is_installed():
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("mimdet:resnet", "it brings mimdet, timm_fpn, vit_adapter, vit_fpn, vitdet."),
-        ("nobody:resnet", "is that distribution installed?"),
+        ("mimdet:resnet", "it provides mimdet, timm_fpn, vit_adapter, vit_fpn, vitdet."),
+        ("nobody:resnet", "check that the distribution is installed."),
     ],
 )
 def test_unknown_name_of_a_distribution_says_what_that_brings(name, fix):
@@ -67,10 +67,10 @@ def test_unknown_name_of_a_distribution_says_what_that_brings(name, fix):
     assert caught.value.fix == fix
 
 
-def test_name_claimed_by_two_distributions_names_both_and_how_to_choose(twins):
+def test_name_registered_by_two_distributions_names_both_and_how_to_choose(twins):
     with pytest.raises(PluginError) as caught:
         plugins.find("twin")
-    assert caught.value.what == "the backbone name 'twin' is claimed twice."
+    assert caught.value.what == "several distributions provide a backbone called 'twin'."
     assert caught.value.where == "first 1.0 and Second_One 1.0"
     assert caught.value.fix == "choose one: first:twin or second-one:twin."
 
@@ -78,7 +78,7 @@ def test_name_claimed_by_two_distributions_names_both_and_how_to_choose(twins):
 @pytest.mark.parametrize("name", ["second-one:twin", "Second_One:twin", "SECOND.ONE:twin"])
 def test_distribution_before_the_name_chooses_in_any_spelling(twins, name):
     assert plugins.find(name).value == "Second_One_module:X"
-    assert plugins.written(plugins.find(name)) == "second-one:twin"
+    assert plugins.recipe_name(plugins.find(name)) == "second-one:twin"
 
 
 def test_distribution_that_lies_on_the_path_twice_is_one_and_the_first_counts(site, monkeypatch):
@@ -87,16 +87,17 @@ def test_distribution_that_lies_on_the_path_twice_is_one_and_the_first_counts(si
     monkeypatch.syspath_prepend(site / "old")
     monkeypatch.syspath_prepend(site / "new")
     assert plugins.find("once").value == "my_pkg_module:New"
-    assert [claim.name for claim in plugins.claims()].count("once") == 1
+    assert [registration.name for registration in plugins.registrations()].count("once") == 1
 
 
-def test_our_name_stays_ours_and_the_other_claim_is_told_once(site, capsys):
+def test_our_name_stays_ours_and_the_other_is_reported_once(site, capsys):
     install(site, "latecomer", "vitdet = latecomer_module:X", "class X: pass")
     for _ in range(2):
         assert plugins.load("vitdet").__name__ == "ViTDet"
     assert plugins.load("latecomer:vitdet").__name__ == "X"
     assert capsys.readouterr().err == (
-        "warning: 'vitdet' is mimdet's own backbone; that of latecomer 1.0 is latecomer:vitdet.\n"
+        "warning: 'vitdet' is mimdet's own backbone; "
+        "use latecomer:vitdet for the one from latecomer 1.0.\n"
     )
 
 
@@ -113,8 +114,8 @@ def test_our_name_stays_ours_and_the_other_claim_is_told_once(site, capsys):
 )
 def test_switch_says_whose_backbones_are_used(twins, monkeypatch, switch, usable):
     monkeypatch.setenv(plugins.SWITCH, switch)
-    theirs = [claim for claim in plugins.claims() if not claim.ours]
-    assert [claim.distribution for claim in theirs if claim.allowed] == usable
+    theirs = [registration for registration in plugins.registrations() if not registration.ours]
+    assert [registration.distribution for registration in theirs if registration.allowed] == usable
     assert plugins.find("vitdet").ours
 
 
@@ -124,9 +125,9 @@ def test_switched_off_name_says_who_brings_it_and_what_switches_it_on(twins, mon
     with pytest.raises(PluginError) as caught:
         plugins.find("second-one:twin")
     assert str(caught.value) == (
-        "the backbone 'second-one:twin' is switched off; it comes from Second_One 1.0.; "
+        "the backbone 'second-one:twin' from Second_One 1.0 is switched off.; "
         "at: MIMDET_PLUGINS=first (--no-plugins sets it to none); "
-        "fix: leave --no-plugins away, or set MIMDET_PLUGINS to second-one."
+        "fix: omit --no-plugins, or set MIMDET_PLUGINS to second-one."
     )
 
 
@@ -181,9 +182,9 @@ def test_interrupt_during_an_import_passes(site):
 
 def test_slow_import_is_told_while_it_lasts(site, monkeypatch, capsys):
     install(site, "slow", "slow = slow_module:X", "import time\ntime.sleep(0.5)\nclass X: pass")
-    monkeypatch.setattr(plugins, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(plugins, "SLOW_IMPORT_S", 0.1)
     assert plugins.load("slow").__name__ == "X"
-    assert capsys.readouterr().err == "still importing slow_module of slow 1.0, after 0 s\n"
+    assert capsys.readouterr().err == "still importing slow_module of slow 1.0 after 0 s\n"
 
 
 def test_error_raised_in_a_third_partys_code_is_theirs_and_any_other_is_not(site):
@@ -195,7 +196,7 @@ def test_error_raised_in_a_third_partys_code_is_theirs_and_any_other_is_not(site
     assert str(theirs) == (
         "the backbone 'later' failed: ZeroDivisionError: division by zero; "
         f"at: {site / 'later_module.py'}, line 2, of later 1.0; "
-        "fix: see `mimdet backbones check later:later`; `--traceback` shows all of it."
+        "fix: run `mimdet backbones check later:later`, or use `--traceback`."
     )
     with pytest.raises(ZeroDivisionError) as caught:
         1 / 0  # noqa: B018
@@ -205,16 +206,16 @@ def test_error_raised_in_a_third_partys_code_is_theirs_and_any_other_is_not(site
 def test_checkpoint_finds_the_distribution_it_was_made_with(twins):
     kept = plugins.record("first:twin")
     assert kept == {"name": "twin", "distribution": "first", "version": "1.0"}
-    assert plugins.recorded("twin", kept, "plugin.json") == "first:twin"
-    assert plugins.recorded("first:twin", kept, "plugin.json") == "first:twin"
-    assert plugins.recorded("second-one:twin", kept, "plugin.json") == "second-one:twin"
+    assert plugins.pinned_name("twin", kept, "plugin.json") == "first:twin"
+    assert plugins.pinned_name("first:twin", kept, "plugin.json") == "first:twin"
+    assert plugins.pinned_name("second-one:twin", kept, "plugin.json") == "second-one:twin"
     assert plugins.record("vitdet") is None
 
 
 def test_checkpoint_whose_distribution_is_gone_says_what_to_install():
     kept = {"name": "twin", "distribution": "first", "version": "1.0"}
     with pytest.raises(PluginError) as caught:
-        plugins.recorded("twin", kept, "run/last/plugin.json")
+        plugins.pinned_name("twin", kept, "run/last/plugin.json")
     assert str(caught.value) == (
         "the backbone 'twin' is not installed; the checkpoint was made with first 1.0.; "
         "at: run/last/plugin.json; fix: `pip install first==1.0`."

@@ -26,9 +26,8 @@ from mimdet_cli.jobs.profiling import PHOTOGRAPH
 from mimdet_cli.jobs.token_sampling import at_ratio, sampling_of
 from mimdet_cli.measure.flops import count_macs
 from mimdet_cli.measure.parameters import count_parameters
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.load import ResolvedRecipe
-from mimdet_cli.recipe.schema import Data, Init, Recipe
+from mimdet_cli.recipe.schema import CompletedRecipe, Data, Init, Recipe
 from mimdet_cli.words import counted, lasting
 
 GIGA = 1e9

@@ -20,10 +20,9 @@ from mimdet_cli.data.synthetic import VERSION
 from mimdet_cli.errors import DataError
 from mimdet_cli.files import sha256
 from mimdet_cli.recipe.catalog import shipped_folder
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.facts import counted
+from mimdet_cli.recipe.facts import identity_values
 from mimdet_cli.recipe.reading import flatten
-from mimdet_cli.recipe.schema import Data
+from mimdet_cli.recipe.schema import CompletedRecipe, Data
 
 RUN_DIGITS = 12
 EVALUATION_DIGITS = 8
@@ -35,7 +34,7 @@ EMBEDDED_SIZE = (1000, 120, len(CLASSES))
 
 def run_hash(recipe: CompletedRecipe, data: str | None, parent: str | None) -> str:
     """The hash of a run; `data` is the identity of its data, `parent` the run it starts from."""
-    settings = dict(flatten(counted(recipe)))
+    settings = dict(flatten(identity_values(recipe)))
     checkpoint = parent or recipe.init.checkpoint
     return _digest([settings, recipe.seed, data, checkpoint], RUN_DIGITS)
 

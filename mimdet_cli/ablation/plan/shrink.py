@@ -23,7 +23,6 @@ from mimdet_cli.ablation.plan.expand import Training
 from mimdet_cli.build import backbone_class, complete
 from mimdet_cli.errors import RecipeError
 from mimdet_cli.recipe.catalog import find_recipe, shown
-from mimdet_cli.recipe.completed import CompletedRecipe
 from mimdet_cli.recipe.facts import keys_with
 from mimdet_cli.recipe.load import (
     Draft,
@@ -34,7 +33,7 @@ from mimdet_cli.recipe.load import (
 )
 from mimdet_cli.recipe.overrides import Override
 from mimdet_cli.recipe.reading import Origin
-from mimdet_cli.recipe.schema import Recipe, Train
+from mimdet_cli.recipe.schema import CompletedRecipe, Recipe, Train
 
 LENGTHS = keys_with(Role.LENGTH)
 WEIGHTS = keys_with(Role.WEIGHTS)

@@ -73,11 +73,11 @@ FAULTS = {
         "mimdet_no_backbone:Theirs of",
     ),
     "outdated": (
-        "keeps version 0 of the contract, this mimdet needs 2.",
+        "implements contract version 0; mimdet needs 2.",
         "mimdet_outdated:Theirs of",
     ),
     "version_1": (
-        "keeps version 1 of the contract, this mimdet needs 2.",
+        "implements contract version 1; mimdet needs 2.",
         "mimdet_version_1:Theirs of",
     ),
 }

@@ -17,7 +17,7 @@ from heads.mask_rcnn import MaskRCNN
 from mimdet_cli import plugins
 from mimdet_cli.build import backbone_class
 from mimdet_cli.recipe.catalog import shipped_names
-from mimdet_cli.recipe.completed import CompletedBackbone
+from mimdet_cli.recipe.schema import CompletedBackbone
 
 BACKBONES = sorted(
     entry.name for entry in entry_points(group=plugins.GROUP) if entry.dist.name == "mimdet"

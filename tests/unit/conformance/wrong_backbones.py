@@ -354,7 +354,7 @@ class Wrong:
 
 WRONG = (
     Wrong(RaisesWhenBuilt, "builds", ("KeyError: 'imagenet.pth'", "wrong_backbones.py:")),
-    Wrong(IsOfVersion1, "builds", ("keeps version 1 of the contract", "take out `from_options`")),
+    Wrong(IsOfVersion1, "builds", ("implements contract version 1", "replace `from_options`")),
     Wrong(TinyIsRefused, "builds", ("'backbone.width'", "0")),
     Wrong(RoundsDown, "levels", ("odd, padded to 104 x 136: p4 is (2, 16, 6, 8)", "(2, 16, 7, 9)")),
     Wrong(NeedsTwoCells, "levels", ("one pixel, padded to 32 x 32", "wrong_backbones.py:")),

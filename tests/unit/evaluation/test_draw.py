@@ -3,8 +3,7 @@ import pytest
 
 from mimdet_cli.data.annotations import Category
 from mimdet_cli.data.coco.rle import to_rle
-from mimdet_cli.evaluation.draw import draw
-from mimdet_cli.evaluation.palette import colour_of, ink_on, luminance
+from mimdet_cli.evaluation.draw import colour_of, draw, ink_on, luminance
 from mimdet_cli.evaluation.results import ImageResult
 from mimdet_cli.evaluation.sheet import SheetRow, sheet
 

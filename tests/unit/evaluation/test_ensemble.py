@@ -10,7 +10,7 @@ from torch import nn
 from heads.mask_rcnn import MaskRCNN
 from heads.options import HeadOptions
 from mimdet_cli.data.batch import Batch, RawSample
-from mimdet_cli.evaluation.ensemble import Draws, digest, seed_of
+from mimdet_cli.evaluation.ensemble import SampledEvals, digest, seed_of
 from mimdet_cli.evaluation.inference import detect
 
 CPU = torch.device("cpu")
@@ -55,8 +55,8 @@ def batched(given: list[RawSample], size: int) -> list[Batch]:
     return [Batch.of(given[i : i + size]) for i in range(0, len(given), size)]
 
 
-def results(model: MaskRCNN, batches: list[Batch], draws: Draws) -> dict[int, tuple]:
-    found = detect(model, batches, CPU, draws=draws)
+def results(model: MaskRCNN, batches: list[Batch], sampled: SampledEvals) -> dict[int, tuple]:
+    found = detect(model, batches, CPU, sampled=sampled)
     return {
         one.image_id: (one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), one.rles)
         for one in found
@@ -65,31 +65,31 @@ def results(model: MaskRCNN, batches: list[Batch], draws: Draws) -> dict[int, tu
 
 @pytest.mark.parametrize("evals", [1, 3])
 def test_result_of_an_image_depends_on_neither_its_batch_nor_the_order(model, evals):
-    draws = Draws(seed=4, evals=evals)
-    one_by_one = results(model, batched(samples(), 1), draws)
+    sampled = SampledEvals(seed=4, evals=evals)
+    one_by_one = results(model, batched(samples(), 1), sampled)
     assert all(len(boxes) > 3 for boxes, *_ in one_by_one.values())
     torch.rand(7)  # what was drawn before does not matter
-    assert results(model, batched(samples(), 3), draws) == one_by_one
-    assert results(model, batched(samples()[::-1], 2), draws) == one_by_one
+    assert results(model, batched(samples(), 3), sampled) == one_by_one
+    assert results(model, batched(samples()[::-1], 2), sampled) == one_by_one
     renamed = [replace(sample, image_id=sample.image_id - 60) for sample in samples()]
-    found = results(model, batched(renamed, 2), draws)
+    found = results(model, batched(renamed, 2), sampled)
     assert {image_id + 60: one for image_id, one in found.items()} == one_by_one
-    (alone,) = results(model, batched(samples()[1:2], 1), draws).items()
+    (alone,) = results(model, batched(samples()[1:2], 1), sampled).items()
     assert one_by_one[alone[0]] == alone[1]
 
 
 def test_seed_and_number_of_evaluations_change_the_result(model):
     found = [
-        results(model, batched(samples(), 3), draws)
-        for draws in (Draws(0), Draws(1), Draws(0, evals=2))
+        results(model, batched(samples(), 3), sampled)
+        for sampled in (SampledEvals(0), SampledEvals(1), SampledEvals(0, evals=2))
     ]
     assert all(one != other for one, other in itertools.combinations(found, 2))
 
 
 def test_first_passes_of_many_evaluations_are_those_of_fewer(model):
-    detect(model, batched(samples(), 3), CPU, draws=Draws(0, evals=2))
+    detect(model, batched(samples(), 3), CPU, sampled=SampledEvals(0, evals=2))
     two, model.backbone.drawn = model.backbone.drawn, []
-    detect(model, batched(samples(), 3), CPU, draws=Draws(0, evals=3))
+    detect(model, batched(samples(), 3), CPU, sampled=SampledEvals(0, evals=3))
     three = model.backbone.drawn
     assert (len(two), len(three)) == (6, 9)
     for image in range(3):
@@ -99,7 +99,7 @@ def test_first_passes_of_many_evaluations_are_those_of_fewer(model):
 
 
 def test_one_evaluation_is_a_plain_forward_pass_under_its_seed(model):
-    drawn = detect(model, batched(samples()[:1], 1), CPU, draws=Draws(5))[0]
+    drawn = detect(model, batched(samples()[:1], 1), CPU, sampled=SampledEvals(5))[0]
     torch.manual_seed(seed_of(5, digest(Batch.of(samples()[:1]).images[0]), 0))
     plain = detect(model, batched(samples()[:1], 1), CPU)[0]
     assert np.array_equal(drawn.boxes, plain.boxes)

@@ -67,5 +67,5 @@ def test_predictions_are_compared_as_objects_and_refuse_a_drawing_of_no_size():
     one, other = squares(), squares()
     assert one != other
     assert len({one, other}) == 2
-    with pytest.raises(DataError, match="a drawing cannot have 0 times the size"):
+    with pytest.raises(DataError, match="0 is not a valid scale"):
         one.draw(scale=0)

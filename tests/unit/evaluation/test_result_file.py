@@ -136,7 +136,7 @@ def test_file_cut_short_is_named_with_line_and_column(load):
 
 def test_annotation_file_given_as_results_is_recognised(load):
     with pytest.raises(
-        DataError, match=r"This is an object, not the list of a COCO results file\..*https"
+        DataError, match=r"expected the list of a COCO results file, not an object\..*https"
     ):
         load(ANNOTATIONS)
 

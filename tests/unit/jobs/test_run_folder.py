@@ -69,7 +69,7 @@ def test_checkpoint_of_other_sizes_is_refused(run):
 def test_run_without_a_whole_checkpoint_is_refused(run, missing):
     path = run / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(WeightsError, match="no whole checkpoint is there"):
+    with pytest.raises(WeightsError, match="there is no complete checkpoint"):
         open_checkpoint(run)
 
 
@@ -125,7 +125,7 @@ def test_folder_that_cannot_be_written_is_said(tmp_path, run):
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError) as caught:
         start(tmp_path / "file" / "run", resolved(run), [])
-    assert caught.value.what == "the run folder cannot be written: Not a directory."
+    assert caught.value.what == "cannot write the run folder: Not a directory."
 
 
 def test_classes_of_model_and_data_must_be_the_same_in_order(tmp_path):

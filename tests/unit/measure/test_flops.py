@@ -1,6 +1,6 @@
 """Multiply-accumulates: by hand for small layers, against measured and published ones for models.
 
-The measured numbers are those of the official code at 800 x 1066 pixels, counted as here
+The measured numbers are those of the official code at 800 x 1066 pixels, macs_of as here
 (convolutions and matrix products, 100 detections); they agree within 1 %, because the official code
 projects what is thrown away: stem features of kept tokens (MIMDet), filled-up cells (ViTDet).
 """
@@ -10,14 +10,14 @@ import torch
 from detectors import detector_of, shapes_of
 from torch import nn
 
-from mimdet_cli.measure.flops import count_macs, counted
+from mimdet_cli.measure.flops import count_macs, macs_of
 
 
 def test_one_multiplication_with_its_addition_counts_as_one():
-    assert counted(nn.Linear(3, 5), torch.zeros(7, 3)) == 7 * 3 * 5
-    assert counted(nn.Conv2d(2, 4, 3, padding=1), torch.zeros(1, 2, 6, 8)) == 6 * 8 * 2 * 4 * 9
+    assert macs_of(nn.Linear(3, 5), torch.zeros(7, 3)) == 7 * 3 * 5
+    assert macs_of(nn.Conv2d(2, 4, 3, padding=1), torch.zeros(1, 2, 6, 8)) == 6 * 8 * 2 * 4 * 9
     q = torch.zeros(1, 2, 10, 4)
-    assert counted(lambda: nn.functional.scaled_dot_product_attention(q, q, q)) == 2 * 2 * 100 * 4
+    assert macs_of(lambda: nn.functional.scaled_dot_product_attention(q, q, q)) == 2 * 2 * 100 * 4
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_free_memory_is_told_in_bytes():
 
 
 def test_device_that_keeps_no_peak_is_named():
-    assert unmeasurable(torch.device("mps")) == "mps keeps no peak"
+    assert unmeasurable(torch.device("mps")) == "mps does not record peak memory"
 
 
 def test_status_without_the_key_is_refused(tmp_path):

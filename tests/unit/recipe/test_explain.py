@@ -39,7 +39,7 @@ def explained(tmp_path, monkeypatch, text: str, *overrides: str) -> list[MimdetE
             "train.batch: 3",
             "'train.batch' is not a recipe key.",
             1,
-            "write the section 'train:' and 'batch:' below it.",
+            "nest 'batch:' in the section 'train:'.",
         ),
         (
             "init: {zzz: 3}",
@@ -106,7 +106,7 @@ def explained(tmp_path, monkeypatch, text: str, *overrides: str) -> list[MimdetE
         ),
         (
             "train: {batch: 3}",
-            "give one of train.epochs and train.steps, and null for the other.",
+            "set one of train.epochs and train.steps, and the other to null.",
             1,
             "",
         ),

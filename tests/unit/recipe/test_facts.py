@@ -11,10 +11,9 @@ from backbones.options.base import BackboneOptions, Count, Section
 from backbones.options.effects import Effect, Identity, Role
 from mimdet_cli.backbone_options import options_class
 from mimdet_cli.recipe.allowed import keys_of
-from mimdet_cli.recipe.completed import CompletedBackbone, CompletedRecipe
-from mimdet_cli.recipe.facts import Facts, counted, facts, keys_with
+from mimdet_cli.recipe.facts import Facts, facts, identity_values, keys_with
 from mimdet_cli.recipe.reading import flatten
-from mimdet_cli.recipe.schema import Data, Recipe
+from mimdet_cli.recipe.schema import CompletedBackbone, CompletedRecipe, Data, Recipe
 
 BEFORE = yaml.safe_load(Path(__file__).with_name("keys_c73681b.yaml").read_text())
 """Every key of a recipe, and of our backbones' options, in c73681b."""
@@ -71,7 +70,7 @@ def test_an_evaluation_may_change_what_changes_evaluation():
 def test_identity_counts_everything_but_what_changes_nothing_or_is_counted_apart():
     recipe = Recipe.model_validate({"data": {"crop": {}}})
     values = recipe.model_dump(mode="json")
-    kept = dict(flatten(counted(completed(recipe, BackboneOptions()))))
+    kept = dict(flatten(identity_values(completed(recipe, BackboneOptions()))))
     left_out = dict(flatten(values)).keys() - kept.keys()
     assert left_out - {*keys_with(LATER)} == {*NOTHING, "seed", "init.checkpoint"}
     assert kept.items() <= dict(flatten(values)).items()
@@ -144,7 +143,7 @@ class Options(BackboneOptions):
 
 
 def identity(**options) -> dict:
-    return counted(completed(Recipe(), Options(**options)))["backbone"]
+    return identity_values(completed(Recipe(), Options(**options)))["backbone"]
 
 
 def test_a_section_that_was_added_counts_once_it_is_set():

@@ -111,7 +111,7 @@ def test_dumped_default_recipe_loads_to_an_equal_one(here):
     assert load_recipe("dumped.yaml").recipe == Recipe()
 
 
-NO_SECTIONS = "a recipe is a set of sections, and this file holds none."
+NO_SECTIONS = "the file has no recipe sections."
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ NO_SECTIONS = "a recipe is a set of sections, and this file holds none."
         ("a: [1\nb: 2\n", "this is not valid YAML: expected ',' or ']', but got ':'.", 2),
         ("seed: 1\nseed: 2\n", "'seed' is set twice.", 2),
         ("seed: 1\n1: 2\n", "a key is not plain text.", 2),
-        ("seed: &s 1\ndata: &d {flip: 1}\nhead: *d\n", "a YAML alias is used.", 2),
-        ("a: &a [*a]\n", "a YAML alias is used.", 1),
+        ("seed: &s 1\ndata: &d {flip: 1}\nhead: *d\n", "YAML aliases are not supported.", 2),
+        ("a: &a [*a]\n", "YAML aliases are not supported.", 1),
         ("a: !!python/name:os.system\n", "this is not valid YAML: could not determine", 1),
         ("extends: x.yaml\n", "'x.yaml' extends itself.", 1),
         ("seed: 1\nextends: gone.yaml\n", "there is no file 'gone.yaml' to extend.", 2),
-        ("extends: 3\n", "'extends' is neither a file name nor a list of them.", 1),
+        ("extends: 3\n", "'extends' must be a file name or a list of file names.", 1),
         ("", NO_SECTIONS, None),
         ("- 1\n", NO_SECTIONS, None),
     ],
@@ -146,7 +146,7 @@ def test_extends_goes_two_levels_deep_and_no_deeper(here):
     assert load_recipe("c.yaml").recipe.train.steps == 5
     assert message("d.yaml") == (
         "recipes extend each other more than 2 levels deep.; at: b.yaml, line 1; "
-        "fix: merge two of the files: d.yaml, c.yaml, b.yaml."
+        "fix: merge two of these files: d.yaml, c.yaml, b.yaml."
     )
 
 
@@ -167,7 +167,7 @@ def test_missing_recipe_suggests_what_may_be_meant(here):
     fixes = {
         "base_50pc": "did you mean 'base_50pct'?",
         "mine": "did you mean the file 'mine.yaml'?",
-        "folder": "this is a folder; give the YAML file.",
+        "folder": "this is a folder; give a YAML file.",
         "zzz": "give a YAML file or a name from `mimdet recipe ls`.",
     }
     for name, fix in fixes.items():

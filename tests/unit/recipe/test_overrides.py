@@ -48,6 +48,6 @@ def test_every_unreadable_override_is_reported():
         ("'seed' is not of the form key=value.", "--set seed"),
         ("'=3' is not of the form key=value.", "--set =3"),
         ("'a..b=3' is not of the form key=value.", "--set a..b=3"),
-        ("'x' is given no value.", "--set x="),
-        ("the value of 'y' cannot be read.", "--set y=[1"),
+        ("'x' has no value.", "--set x="),
+        ("the value of 'y' is not valid YAML.", "--set y=[1"),
     ]

@@ -22,7 +22,7 @@ def test_recipe_has_one_length():
 
 
 def test_batch_must_divide_into_its_parts():
-    with pytest.raises(ValidationError, match="64 does not divide by"):
+    with pytest.raises(ValidationError, match="64 is not divisible by"):
         Train(steps=1, accumulate=3)
 
 
@@ -36,19 +36,19 @@ def test_backbone_section_stays_open_for_the_options_of_any_backbone():
     [
         (
             {"name": "sgd", "eps": 1e-6},
-            "optimizer.eps belongs to adamw, and optimizer.name is sgd; leave it out, or set "
-            "optimizer.eps to 1e-08 where a base sets it",
+            "optimizer.eps applies to adamw only, but optimizer.name is sgd; remove it, or set "
+            "optimizer.eps to 1e-08 if a base recipe sets it",
         ),
         (
             {"name": "sgd", "betas": (0.8, 0.9), "eps": 1e-6, "momentum": 0.5},
-            "optimizer.betas and optimizer.eps belong to adamw, and optimizer.name is sgd; "
-            "leave them out, or set optimizer.betas to [0.9, 0.999] and optimizer.eps to 1e-08 "
-            "where a base sets them",
+            "optimizer.betas and optimizer.eps apply to adamw only, but optimizer.name is sgd; "
+            "remove them, or set optimizer.betas to [0.9, 0.999] and optimizer.eps to 1e-08 "
+            "if a base recipe sets them",
         ),
         (
             {"momentum": 0.95},
-            "optimizer.momentum belongs to sgd, and optimizer.name is adamw; leave it out, or set "
-            "optimizer.momentum to 0.9 where a base sets it",
+            "optimizer.momentum applies to sgd only, but optimizer.name is adamw; remove it, or "
+            "set optimizer.momentum to 0.9 if a base recipe sets it",
         ),
     ],
 )

@@ -37,8 +37,7 @@ from mimdet_cli.data.batch import Batch
 from mimdet_cli.data.coco.split import CocoSplit
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.engine.schedule import Schedule, scaled_lr
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.schema import Data, Init, Optimizer, Train
+from mimdet_cli.recipe.schema import CompletedRecipe, Data, Init, Optimizer, Train
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4

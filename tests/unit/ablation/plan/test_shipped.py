@@ -26,8 +26,7 @@ from mimdet_cli.ablation.plan.plan import Plan, make_plan
 from mimdet_cli.build import backbone_class, build_state, build_step
 from mimdet_cli.data.batch import Batch
 from mimdet_cli.recipe.catalog import shipped_folder
-from mimdet_cli.recipe.completed import CompletedRecipe
-from mimdet_cli.recipe.schema import Data, Init, Train
+from mimdet_cli.recipe.schema import CompletedRecipe, Data, Init, Train
 from mimdet_cli.weights.catalog import entries
 
 PUBLISHED = [

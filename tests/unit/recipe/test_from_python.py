@@ -7,7 +7,7 @@ import pytest
 
 from mimdet_cli.build import complete
 from mimdet_cli.errors import MimdetError, RecipeError
-from mimdet_cli.recipe.given import resolve_recipe
+from mimdet_cli.recipe.from_python import resolve_recipe
 from mimdet_cli.recipe.load import load_recipe
 from mimdet_cli.recipe.schema import Recipe
 
@@ -85,14 +85,13 @@ def test_later_bases_and_own_values_win():
         (
             {"extends": 3},
             None,
-            "'extends' is neither a recipe's name nor a list of them.; at: the recipe given; "
-            "fix: write for example {'extends': 'base_50pct'}.",
+            "'extends' must be a recipe name or a list of names.; at: the recipe given; "
+            "fix: give a name, such as {'extends': 'base_50pct'}.",
         ),
         (
             7,
             None,
-            "a recipe cannot be a value of type int.; "
-            "fix: give a name, a file, a dictionary or a Recipe.",
+            "a recipe cannot be of type int.; fix: give a name, a file, a dictionary or a Recipe.",
         ),
     ],
 )

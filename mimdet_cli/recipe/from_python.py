@@ -1,4 +1,4 @@
-"""A recipe given from Python: a name, a file, a dictionary, or a `Recipe`, with changed values."""
+"""Recipes from Python: a name, a file, a dictionary or a `Recipe`, with overrides."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from mimdet_cli.recipe.reading import Origin, flatten
 from mimdet_cli.recipe.schema import Recipe
 
 RecipeLike = Recipe | Mapping[str, Any] | str | Path
-"""A dictionary has the sections of a recipe file, `extends` included."""
-GIVEN: Final = Origin("the recipe given")
-CHANGED: Final = Origin("overrides")
+"""A dictionary has the sections of a recipe file, including `extends`."""
+RECIPE: Final = Origin("the recipe given")
+OVERRIDES: Final = Origin("overrides")
 
 
 def resolve_recipe(
@@ -32,7 +32,7 @@ def resolve_recipe(
     data: str | Path | None = None,
     seed: int | None = None,
 ) -> ResolvedRecipe:
-    """The recipe with `overrides`, values by dotted key, and then `data` and `seed` on top."""
+    """The recipe with `overrides` (values by dotted key), then `data` and `seed`, applied."""
     layers = changes(overrides)
     if data is not None:
         layers.append(Override("data.root", str(data), Origin("data")))
@@ -42,44 +42,44 @@ def resolve_recipe(
 
 
 def changes(overrides: Mapping[str, Any] | None) -> list[Override]:
-    """Values by dotted key, or in sections, as changes of a recipe."""
-    return _layers(overrides or {}, CHANGED)
+    """Values by dotted key, or in nested sections, as overrides."""
+    return _layers(overrides or {}, OVERRIDES)
 
 
 def _draft(recipe: RecipeLike) -> Draft:
     if isinstance(recipe, Recipe):
         values = recipe.model_dump(mode="json")
-        return Draft(values, dict.fromkeys(values, GIVEN), Path(recipe.name))
+        return Draft(values, dict.fromkeys(values, RECIPE), Path(recipe.name))
     if isinstance(recipe, Mapping):
-        return _of_mapping(recipe)
+        return _from_mapping(recipe)
     if isinstance(recipe, str | Path):
         return read_recipe(recipe)
     raise RecipeError(
-        f"a recipe cannot be a value of type {type(recipe).__name__}.",
+        f"a recipe cannot be of type {type(recipe).__name__}.",
         fix="give a name, a file, a dictionary or a Recipe.",
     )
 
 
-def _of_mapping(values: Mapping[str, Any]) -> Draft:
-    """A dictionary on top of the recipes that it extends."""
+def _from_mapping(values: Mapping[str, Any]) -> Draft:
+    """A dictionary merged over the recipes that it extends."""
     own = dict(values)
     extends = own.pop("extends", [])
     draft = Draft({}, {}, Path("recipe"))
     for base in extends if isinstance(extends, list | tuple) else [extends]:
         if not isinstance(base, str | Path):
             raise RecipeError(
-                "'extends' is neither a recipe's name nor a list of them.",
-                where=str(GIVEN),
-                fix="write for example {'extends': 'base_50pct'}.",
+                "'extends' must be a recipe name or a list of names.",
+                where=str(RECIPE),
+                fix="give a name, such as {'extends': 'base_50pct'}.",
             )
         draft = merge(draft, read_recipe(base))
-    return with_overrides(draft, _layers(own, GIVEN))
+    return with_overrides(draft, _layers(own, RECIPE))
 
 
 def _layers(values: Mapping[str, Any], origin: Origin) -> list[Override]:
     if not isinstance(values, Mapping):
         raise RecipeError(
-            f"a value of type {type(values).__name__} does not say which keys it changes.",
+            f"expected a dictionary of keys and values, not {type(values).__name__}.",
             where=str(origin),
             fix="give a dictionary, such as {'train.batch': 8}.",
         )
@@ -87,7 +87,7 @@ def _layers(values: Mapping[str, Any], origin: Origin) -> list[Override]:
 
 
 def _plain(key: str, value: Any, origin: Origin) -> Override:
-    """The value as JSON has it, so that tuples are lists; what JSON cannot say is refused."""
+    """An override with the value converted to plain JSON types, or an error."""
     try:
         text = json.dumps(value, allow_nan=False, default=_as_json)
     except (TypeError, ValueError) as error:
@@ -100,7 +100,7 @@ def _plain(key: str, value: Any, origin: Origin) -> Override:
 
 
 def _as_json(value: Any) -> Any:
-    """Paths as text, and the scalars of numpy and torch as Python's."""
+    """Paths as text, numpy and torch scalars as Python numbers."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "item") and not getattr(value, "shape", ()):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mimdet_cli.measure.published import published
+from mimdet_cli.jobs.profile_report import published
 from mimdet_cli.recipe.catalog import shipped_names
 
 ROWS = published()
