@@ -62,7 +62,7 @@ def mae_encoder_to_mimdet() -> KeyMap:
 
     The file may hold a decoder or not.
     """
-    return _to_mimdet(_no_decoder("the decoder starts anew"), ("decoder.{rest}",))
+    return _to_mimdet(_no_decoder("the decoder starts from random weights"), ("decoder.{rest}",))
 
 
 def _no_decoder(reason: str) -> dict[str, Rule]:

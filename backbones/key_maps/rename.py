@@ -237,7 +237,7 @@ class _Table:
         """Take `tensor` as our parameter, once."""
         if ours in self.found.kept:
             claims = " and ".join(f"'{', '.join(one)}'" for one in (keys, self.found.sources[ours]))
-            self.found.broken[ours] = f"{claims} both become it"
+            self.found.broken[ours] = f"{claims} both map to it"
             return
         self.found.kept[ours] = tensor
         self.found.sources[ours] = keys

@@ -41,7 +41,7 @@ class Template:
         parsed = [_parsed(hole, text) for hole in pieces[1::2]]
         self.holes = tuple(name for name, _ in parsed)
         if len(set(self.holes)) < len(self.holes):
-            raise TemplateError(f"'{text}' has two holes of one name; give each its own.")
+            raise TemplateError(f"'{text}' has two holes with the same name; give each its own.")
         self.kinds = {name: given.get(name, kind) for name, kind in parsed}
         groups = [f"({kind})" for kind in self.kinds.values()]
         self._pattern = re.compile(

@@ -35,7 +35,7 @@ def resize_offset_table(table: Tensor, shape: torch.Size) -> Tensor:
     """
     stored, wanted = round(len(table) ** 0.5), round(shape[0] ** 0.5)
     if table.ndim != 2 or stored**2 != len(table) or stored % 2 == 0 or stored < 3:
-        raise ValueError("these are not the offsets of a square window")
+        raise ValueError("these are not the offsets within a square window")
     weights = _line_weights(stored, wanted)
     square = table.double().reshape(stored, stored, -1)
     resized = torch.einsum("rh,cw,hwn->rcn", weights, weights, square)

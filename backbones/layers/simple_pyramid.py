@@ -31,7 +31,7 @@ def four_times_as_large(width: int, norm: Norm) -> nn.Sequential:
 
 
 class SimplePyramid(nn.Module):
-    """One map in, four maps of equal width out, finest first; `width` divides by 4."""
+    """One map in, four maps of equal width out, finest first; `width` is divisible by 4."""
 
     def __init__(self, width: int, channels: int, norm: Norm) -> None:
         super().__init__()

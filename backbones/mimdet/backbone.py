@@ -120,7 +120,7 @@ class MIMDet(Backbone):
         return self.depth
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        """Pyramid maps; `images` (B, 3, H, W) with sides divisible by 32."""
         *stem_maps, token_map = self.stem(images)
         h, w = token_map.shape[-2:]
         tokens = to_tokens(token_map)  # (B, D, h, w) -> (B, N, D)

@@ -94,7 +94,7 @@ def unfit_widths(options: MIMDetOptions) -> list[str]:
     if options.decoder_layers:
         used.append((options.decoder_width, options.decoder_heads))
     return [
-        f"a width of {width} does not divide by {heads} attention heads"
+        f"a width of {width} is not divisible by {heads} attention heads"
         for width, heads in used
         if width % heads
     ]

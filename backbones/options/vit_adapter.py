@@ -81,8 +81,8 @@ class ViTAdapterOptions(BackboneOptions):
         found = unfit_heads(self.width, self.heads)
         if self.inner % self.deform_heads:
             found.append(
-                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', does not "
-                f"divide by 'backbone.deform_heads' {self.deform_heads}"
+                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', is not "
+                f"divisible by 'backbone.deform_heads' {self.deform_heads}"
             )
         if self.attention in ("cswin", "pale") and self.deform_heads % 2:
             found.append(

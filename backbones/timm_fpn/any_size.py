@@ -37,7 +37,8 @@ APART = -100.0
 
 
 def shift_mask(height: int, width: int, side: int, shift: int, like: Tensor) -> Tensor:
-    """Mask (n, N, N) that separates what the shift brought together; sides divide by `side`."""
+    """Mask (n, N, N) that separates what the shift brought together; sides are divisible by "
+    "`side`."""
 
     def regions(length: int) -> Tensor:
         cells = torch.arange(length, device=like.device)

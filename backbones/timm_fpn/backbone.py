@@ -240,7 +240,7 @@ class TimmFPN(Backbone):
         return self
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        """Pyramid maps; `images` (B, 3, H, W) with sides divisible by 32."""
         maps = self.family.maps(self.body, images)
         normed = [norm(x) for norm, x in zip(self.out_norms, maps, strict=True)]
         pyramid = self.fpn(normed)

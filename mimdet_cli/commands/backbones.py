@@ -67,7 +67,7 @@ def ls(
     ] = TIMEOUT_S,
     as_json: JsonOption = False,
 ) -> None:
-    """List the installed backbones with their distributions, without importing them."""
+    """List the installed backbones, without importing them."""
     console = Console()
     found = plugins.registrations()
     rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
@@ -94,7 +94,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Write a package with a new backbone, ready to install, test and train."""
+    """Write a new backbone package, ready to install and train."""
     from mimdet_cli.scaffold.package import write_package
 
     package = write_package(name, out)
@@ -120,7 +120,7 @@ def check(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set one of its options; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one of its options; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -73,7 +73,7 @@ def wrong_declaration(backbone: Backbone) -> Iterator[str]:
     if not isinstance(padding, Padding):
         yield f"padding is {padding!r}, not a Padding record"
     elif padding.multiple < 1 or (padding.square is not None and padding.square < 1):
-        yield f"padding is {padding}, which is no size"
+        yield f"padding is {padding}, which is not a size"
 
 
 def wrong_maps(backbone: Backbone, images: Tensor, maps: Mapping[str, Tensor]) -> Iterator[str]:
@@ -123,7 +123,7 @@ def batch_invariance(subject: Subject) -> Finding:
 @promise(
     "determinism",
     "the same input and seed give the same maps; evaluation needs no seed",
-    fix="draw random numbers in training only, from torch's global generator, and carry no "
+    fix="use random numbers in training only, from torch's global generator, and carry no "
     "random state from one pass to the next.",
     needs=("inputs",),
 )
@@ -162,7 +162,8 @@ def _unequal(when: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> 
 @promise(
     "bf16",
     "under bfloat16 autocast on a CPU, maps stay close to float32 and gradients finite",
-    fix="create tensors in the dtype of those they meet, and compute positions in float32.",
+    fix="create tensors in the dtype of those they are combined with, and compute positions in "
+    "float32.",
     needs=("levels", "determinism"),
 )
 def bf16(subject: Subject) -> Finding:

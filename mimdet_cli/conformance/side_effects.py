@@ -42,8 +42,8 @@ def inputs(subject: Subject) -> Finding:
 @promise(
     "globals",
     "importing, building and running it changes no global state",
-    fix="leave global settings to the recipe and the user; draw from torch's generator without "
-    "seeding it.",
+    fix="leave global settings to the recipe and the user; use torch's generator without seeding "
+    "it.",
 )
 def global_state(subject: Subject) -> Finding:
     """Every global setting, before and after construction, evaluation and training.

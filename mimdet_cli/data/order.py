@@ -39,7 +39,7 @@ class BatchKeys:
 
     def __len__(self) -> int:
         if self.length is None:
-            raise TypeError("this loader has no end")
+            raise TypeError("this loader is endless")
         return self.length
 
 

@@ -62,7 +62,9 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerStat
     values: dict[str, Plain] = {}
     without = []
     learning = {name: model.get_parameter(name) for name in _learning(model, optimizer)}
-    assert optimizer.state.keys() <= set(learning.values()), "state of what does not learn"
+    assert optimizer.state.keys() <= set(learning.values()), (
+        "state of a parameter that does not learn"
+    )
     for name, parameter in learning.items():
         state = optimizer.state.get(parameter, {})
         if not state:
@@ -71,7 +73,7 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerStat
             if isinstance(value, Tensor):
                 tensors[f"{name}.{key}"] = value.contiguous()
             else:
-                assert isinstance(value, Plain), f"'{key}' is {type(value)}, which no file holds"
+                assert isinstance(value, Plain), f"'{key}' is {type(value)}, which cannot be saved"
                 values[f"{name}.{key}"] = value
     return OptimizerState(tensors, values, tuple(without))
 

@@ -213,7 +213,7 @@ def _in_proportion(length: Override, own: Train, base: Train) -> Override:
     whole = own.epochs if length.key == "train.epochs" else own.steps
     if whole is None:
         raise LeftOut(
-            f"'{length.key}: {length.value}' is in other units than the length it changes"
+            f"'{length.key}: {length.value}' is not in the units of the length that it changes"
         )
     share = length.value / whole
     if base.steps is not None:

@@ -113,7 +113,7 @@ def _of_recipe(record: AblationRecord, typical: TypicalRun) -> Iterator[str]:
 def _of_base(record: AblationRecord) -> Iterator[str]:
     if record.base != record.own_base:
         small = ", with every backbone at its tiny size" if record.small else ""
-        yield f"Trained from `{record.base}` in place of `{record.own_base}`{small}."
+        yield f"Trained from `{record.base}` instead of `{record.own_base}`{small}."
     if record.overrides:
         yield (
             "Changed by `--set`: "
@@ -169,13 +169,13 @@ def _of_weights(ours: str | None, theirs: str | None) -> Iterator[str]:
     if ours == theirs or theirs is None:
         return
     if ours is not None:
-        yield f"Trained from the weights `{ours}` in place of `{theirs}`."
+        yield f"Trained from the weights `{ours}` instead of `{theirs}`."
         return
     known = catalog.entries().get(theirs)
     is_mae = known is not None and known.family in catalog.MAE_FAMILIES
     kind = "MIM pre-training" if is_mae else "pre-training"
     yield (
-        f"Trained from random weights in place of `{theirs}`. Without {kind}, runs at small scale "
+        f"Trained from random weights instead of `{theirs}`. Without {kind}, runs at small scale "
         "say nothing for or against the papers' claims about the accuracy that it gives."
     )
 
@@ -195,5 +195,5 @@ def _of_devices(runs: Mapping[str, RunRecord]) -> Iterator[str]:
     elif devices:
         yield (
             f"Times and memory were measured on different devices ({'; '.join(devices)}) and are "
-            "related only between cells on the same device."
+            f"compared only between cells on the same device."
         )

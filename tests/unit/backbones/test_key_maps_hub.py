@@ -287,7 +287,7 @@ def test_names_of_both_versions_at_once_are_refused(tmp_path):
     error = refusal({**to_hub(made(), 4), **to_hub(made(), 5)}, tmp_path)
     assert error.each()[0].what.endswith(
         "cannot be made from the file: 'decoder.decoder_layers.0.attention.output.dense.bias' and "
-        "'decoder.decoder_layers.0.attention.o_proj.bias' both become it."
+        "'decoder.decoder_layers.0.attention.o_proj.bias' both map to it."
     )
 
 

@@ -209,7 +209,7 @@ def test_encoder_alone_leaves_the_decoder_fresh_and_says_so(tmp_path, decoder):
     first, second, third = report.lines()
     assert "(mae_encoder): 100.0 % of the " in first
     assert second == "  fresh as expected: stem (14), decoder (31), fpn (24)"
-    assert ("the decoder starts anew" in third) == decoder
+    assert ("the decoder starts from random weights" in third) == decoder
     for key, value in model.backbone.decoder.state_dict().items():
         assert torch.equal(value, untouched[key])
 
@@ -235,7 +235,7 @@ def test_positions_of_no_square_grid_are_a_wrong_shape_with_the_reason(tmp_path,
     tensors["pos_embed"] = torch.ones(1, positions, 32)
     assert refusal(detector(), tensors, tmp_path).what == (
         f"'pos_embed' has shape (1, {positions}, 32), the model's 'encoder.pos_embed' (1, 17, 32): "
-        "without the first, for the class token, these are no square of positions."
+        "without the class token's, these positions do not form a square."
     )
 
 
