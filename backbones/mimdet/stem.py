@@ -19,7 +19,7 @@ The ConvNeXt stem is the first two stages of ConvNeXt-Large, whose widths for D 
 third stage, a layer norm and a 2x2 convolution of stride 2: at D = 768 its 384 -> 768 channels are
 ConvNeXt-Large's, so a checkpoint fills the whole stem and nothing starts at random. With 1,181,184
 of 6,010,560 parameters (two stages: 4,829,376; the plain stem: 4,079,712) it costs about a third of
-the plain stem's last stage, which would bring the stem to 8,075,712.
+the plain stem's last stage, which would make the stem 8,075,712.
 """
 
 from itertools import pairwise

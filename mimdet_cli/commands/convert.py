@@ -84,7 +84,7 @@ def convert(
 
 
 def _refuse_mixture(given: list[str], to: str | None) -> None:
-    """The two directions have options of their own."""
+    """Each direction has its own options."""
     if to is not None and given:
         raise RecipeError(
             f"{given[0]} and --to cannot be combined.",

@@ -71,7 +71,7 @@ class Promise:
 def promise(
     name: str, sentence: str, *, fix: str, needs: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Subject], Finding]], Promise]:
-    """Make the check below it a promise, with the texts that a plugin's author is shown."""
+    """Turn a check into a promise, with the texts that plugin authors see."""
 
     def made(test: Callable[[Subject], Finding]) -> Promise:
         return Promise(name, sentence, fix, test, needs)

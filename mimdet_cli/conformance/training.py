@@ -111,7 +111,7 @@ def learning(subject: Subject) -> Finding:
 
 
 def shapes(side: int, seed: int) -> tuple[Tensor, Target]:
-    """One generated picture (3, side, side), and what is on it."""
+    """A generated image (3, side, side), and its annotations."""
     scene = random_scene(side, np.random.default_rng(seed))
     boxes = []
     for thing in scene.things:

@@ -28,7 +28,7 @@ class ImageUse(NamedTuple):
 
 
 class BatchKeys:
-    """The keys of every batch, generated anew for each pass; `length` is None if endless."""
+    """The keys of every batch, generated again for each pass; `length` is None if endless."""
 
     def __init__(self, batches: Callable[[], Iterator[list[Any]]], length: int | None) -> None:
         self.batches = batches

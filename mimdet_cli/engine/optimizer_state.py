@@ -2,8 +2,8 @@
 
 A checkpoint holds the tensors as `NAME.ENTRY` (`rpn.conv.weight.exp_avg`), values that are not
 tensors under the same names, and which learning parameters had no state because they never had a
-gradient. The optimizer itself tells what must be there at resume: the entries that its first step
-makes for a parameter. Groups and their rates come from the recipe, not from the checkpoint.
+gradient. The optimizer itself determines what must be there at resume: the entries that its first
+step makes for a parameter. Groups and their rates come from the recipe, not from the checkpoint.
 """
 
 import copy
@@ -84,7 +84,7 @@ def put_back(
     """Restore what `collect` found, on each parameter's device and in its layout.
 
     Each learning parameter must have all entries that the optimizer keeps, or none if it had no
-    state when saved; other entries are errors. `folder` is where errors are said to be.
+    state when saved; other entries are errors. Errors name `folder` as their place.
     """
     expected = _expected(model, optimizer, saved)
     stored = {**saved.tensors, **saved.values}

@@ -1,4 +1,4 @@
-"""Why weights do not arrive: errors of the Hub, its cache and the weights folder, with the fix.
+"""Errors of fetching weights, from the Hub, its cache and the weights folder, with the fix.
 
 Tests run the commands that the messages suggest.
 """

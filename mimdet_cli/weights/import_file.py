@@ -1,4 +1,4 @@
-"""A weights file of the user's becomes safetensors in the weights folder; pickles run no code."""
+"""Import a user's file into the weights folder as safetensors, without running pickled code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

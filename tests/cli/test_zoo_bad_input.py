@@ -195,8 +195,8 @@ def test_pattern_that_freezes_nothing(refused):
         "vitdet", ["train.freeze=[backbone\\.block\\..*]"],
         "error: 'backbone\\.block\\..*' matches no parameter.",
         "  at:  train.freeze",
-        "  fix: give full parameter names such as 'backbone.blocks.3.norm2.bias'; `.*` stands for "
-        "any rest.",
+        "  fix: give full parameter names such as 'backbone.blocks.3.norm2.bias'; `.*` matches "
+        "anything.",
         story=READ,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ With `--base`, every training starts from that recipe and keeps its data, head, 
 optimizer. The backbone of a training that names a recipe, or of the ablation's own base if it has
 another one, replaces the backbone of `--base`. A base that trains from random weights is small:
 backbones then have their `tiny` size, and trainings from pre-trained weights are left out, because
-there are no such weights of that size. Lengths keep their proportion: 6 of 36 epochs become a sixth
+no such weights exist at that size. Lengths keep their proportion: 6 of 36 epochs become a sixth
 of the base's steps.
 """
 
@@ -174,7 +174,7 @@ def _recipe(path: Path) -> Recipe:
 
 
 def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -> Draft:
-    """The draft with another section in place of its own."""
+    """The draft with `section` replaced."""
     origins = {
         key: place
         for key, place in draft.origins.items()

@@ -1,7 +1,7 @@
 """The paper: its published figures, and what sets our runs apart from its own.
 
-Published figures are related to the paper's own default cell; nothing of ours is used. What sets
-the runs apart is said in sentences that follow from the record.
+Published figures are compared with the paper's own default cell only, never with ours. The
+sentences on how our runs differ are derived from the record.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +32,9 @@ OTHER_GPU: Final = "other GPU"
 class PaperRow:
     """Published figures of a cell by metric key, in the paper's units.
 
-    `relative` relates them to the paper's figures of the default cell: AP by difference in points,
-    costs as multiples. `gpu` is that of the hours; `apart` says why those are not compared, if so.
+    `relative` compares them with the paper's figures of the default cell: AP by difference in
+    points, costs as multiples. `gpu` is that of the hours; `apart` says why those are not compared,
+    if so.
     """
 
     values: Mapping[str, float]
@@ -44,7 +45,7 @@ class PaperRow:
 
 @dataclass(frozen=True, slots=True)
 class TypicalRun:
-    """A trained run that stands for the others: its cell, its recipe and its val split."""
+    """A trained run that represents the others: its cell, its recipe and its val split."""
 
     cell: CellRecord
     recipe: ResolvedRecipe
