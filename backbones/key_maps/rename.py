@@ -236,8 +236,8 @@ class _Table:
     def keep(self, ours: str, tensor: Tensor, *keys: str) -> None:
         """Take `tensor` as our parameter, once."""
         if ours in self.found.kept:
-            claims = " and ".join(f"'{', '.join(one)}'" for one in (keys, self.found.sources[ours]))
-            self.found.broken[ours] = f"{claims} both map to it"
+            claims = (f"'{', '.join(names)}'" for names in (keys, self.found.sources[ours]))
+            self.found.broken[ours] = f"{' and '.join(claims)} both map to it"
             return
         self.found.kept[ours] = tensor
         self.found.sources[ours] = keys
@@ -259,11 +259,11 @@ class _Table:
             self.found.broken[ours] = f"the file has no {', '.join(absent)}"
             return
         tensors = {part: self.state[keys[part]] for part in names}
-        one, *rest = tensors.values()
-        if one.ndim == 0 or any(other.shape != one.shape for other in rest):
+        first, *rest = tensors.values()
+        if first.ndim == 0 or any(other.shape != first.shape for other in rest):
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors.values())
             self.found.broken[ours] = f"{', '.join(names.values())} have shapes {shapes}"
             return
         self.found.broken.pop(ours, None)
-        joined = [torch.zeros_like(one) if p is None else tensors[p] for p in rule.parts]
+        joined = [torch.zeros_like(first) if p is None else tensors[p] for p in rule.parts]
         self.keep(ours, torch.cat(joined), *names.values())

@@ -79,7 +79,7 @@ def _alone(value: Any, is_norm: bool) -> Any:
     if isinstance(value, BaseModel):
         return for_one_process(value)
     if isinstance(value, Mapping):
-        return {key: _alone(one, is_norm) for key, one in value.items()}
+        return {key: _alone(item, is_norm) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_alone(one, is_norm) for one in value)
+        return type(value)(_alone(item, is_norm) for item in value)
     return "bn" if is_norm and value == "syncbn" else value

@@ -116,8 +116,8 @@ def ablate(
         return
 
     modes = {"--plan": plan, "--commands": commands, "--cell": cell, "--report": report}
-    of_runs = {"--device": device, "--shard": shard != "1/1"} if report else {}
-    _refuse_together([option for option, value in {**modes, **of_runs}.items() if value])
+    run_options = {"--device": device, "--shard": shard != "1/1"} if report else {}
+    _refuse_together([option for option, value in {**modes, **run_options}.items() if value])
 
     from mimdet_cli.ablation.definition import Request
 

@@ -145,12 +145,14 @@ def relock(
     Use it only if you know why they have changed.
     """
     wanted = names or []
-    of_one = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
+    name_options = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
     if imported is not None:
         others = {"--from": source, "--as": name, "--file": file, "--revision": revision}
         _refuse_with_import(wanted, {**others, "--dry-run": dry_run or None})
     else:
-        refuse_combinations(wanted, of_one, source=source, dry_run=dry_run, verb="weights relock")
+        refuse_combinations(
+            wanted, name_options, source=source, dry_run=dry_run, verb="weights relock"
+        )
 
     from mimdet_cli.weights.import_file import import_file
     from mimdet_cli.weights.offline import take_from

@@ -55,7 +55,7 @@ def levels(subject: Subject) -> Finding:
         else:
             found = list(wrong_maps(backbone, images, maps))
         place = f"{name}, padded to {pixels(images.shape[-2:])}"
-        broken += [f"{place}: {one}" for one in found]
+        broken += [f"{place}: {breach}" for breach in found]
     return Finding(f"{len(SIZES)} kinds of size", tuple(broken))
 
 
@@ -142,8 +142,8 @@ def determinism(subject: Subject) -> Finding:
     return Finding("equal bit for bit", tuple(broken))
 
 
-def _weights(one: Backbone, other: Backbone) -> list[str]:
-    pairs = zip(one.state_dict().items(), other.state_dict().values(), strict=True)
+def _weights(first: Backbone, second: Backbone) -> list[str]:
+    pairs = zip(first.state_dict().items(), second.state_dict().values(), strict=True)
     differing = [name for (name, a), b in pairs if not torch.equal(a, b)]
     if not differing:
         return []

@@ -106,8 +106,8 @@ def learning(subject: Subject) -> Finding:
     measured = f"loss {first:.3g} to {last:.3g}"
     if last <= SHARE * first:
         return Finding(measured)
-    asked = f"promised at most {SHARE * first:.3g}"
-    return Finding("", (f"{measured} in {STEPS} steps on one batch, {asked}",))
+    allowed = f"promised at most {SHARE * first:.3g}"
+    return Finding("", (f"{measured} in {STEPS} steps on one batch, {allowed}",))
 
 
 def shapes(side: int, seed: int) -> tuple[Tensor, Target]:

@@ -48,8 +48,8 @@ def writing(folder: Path, name: str, elsewhere: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        said = error.strerror if isinstance(error, OSError) else None
-        reason = " ".join((said or str(error)).split()).rstrip(".")
+        message = error.strerror if isinstance(error, OSError) else None
+        reason = " ".join((message or str(error)).split()).rstrip(".")
         raise WeightsError(
             f"'{name}' cannot be written: {reason}.",
             where=str(folder),

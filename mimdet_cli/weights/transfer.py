@@ -105,14 +105,14 @@ def _refuse_differences(
     differing = [key for key in there | here if there.get(key) != here.get(key)]
     if not differing:
         return
-    told = [
+    differences = [
         f"{key} ({there.get(key, 'not there')} in the checkpoint, {here.get(key, 'not there')} "
         "in the recipe's model)"
         for key in differing
     ]
     raise WeightsError(
         f"the checkpoint does not fit the recipe's model; {len(differing)} tensors differ: "
-        f"{first_of(told, SHOWN)}.",
+        f"{first_of(differences, SHOWN)}.",
         where=str(file),
         fix=fix,
     )

@@ -81,8 +81,8 @@ def box_ap(mimdet, data, tmp_path, tell):
         )
         found = json.loads(report)
         ap = found["ap"]["box_ap"]
-        told = " ".join((name, f"seed {seed}", *sets))
-        tell(f"{told}: box AP {ap:.1f} after {found['train_s']:.0f} s")
+        label = " ".join((name, f"seed {seed}", *sets))
+        tell(f"{label}: box AP {ap:.1f} after {found['train_s']:.0f} s")
         return ap
 
     return trained

@@ -264,9 +264,9 @@ def _is_below(definition: Definition, resolved: Resolved, settings: Mapping[str,
 def _number(key: str, values: Mapping[str, Any], where: str) -> float:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        said = "is not set" if value is None else f"is {value!r}"
+        state = "is not set" if value is None else f"is {value!r}"
         raise RecipeError(
-            f"'{key}' {said}; `at_least` compares numbers.", where=where, fix="give another key."
+            f"'{key}' {state}; `at_least` compares numbers.", where=where, fix="give another key."
         )
     return value
 
