@@ -86,7 +86,7 @@ class RelativeAttention(WindowAttention):
 
 
 def blocks(options: ViTDetOptions) -> nn.ModuleList:
-    """The transformer's blocks, in windows but for the global ones."""
+    """The transformer's blocks, in windows except the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
     side = options.image_size // PATCH
     built = nn.ModuleList()

@@ -72,7 +72,7 @@ def family_of(model: str) -> str:
 
 
 def has_batch_norm(model: str) -> bool:
-    """Whether the model normalises by batch; ResNets do, but for their GroupNorm variant."""
+    """Whether the model normalises by batch; ResNets do, except their GroupNorm variant."""
     return family_of(model) == "resnet" and not model.endswith("_gn")
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 PATCH = 16
-"""Side in pixels of what becomes one token."""
+"""Side in pixels of the patch of one token."""
 
 TINY_PIXELS = 128
 """Side of the images of a tiny recipe."""

@@ -207,7 +207,7 @@ class TimmFPN(Backbone):
         stage, block = self.place(inner)
         if stage == 0:
             return 0
-        if block is None:  # a stage's own layers stand before its blocks, but for PVTv2's last norm
+        if block is None:  # a stage's own layers stand before its blocks, except PVTv2's last norm
             ends = re.match(self.family.stages + r"\.norm\.", inner) is not None
             block = self.blocks[stage - 1] - 1 if ends else 0
         return self.family.layer(stage - 1, block, self.blocks)

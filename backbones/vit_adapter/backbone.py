@@ -62,7 +62,7 @@ LEVELS = 3
 
 
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
-    """The transformer's blocks, in windows but for the global ones."""
+    """The transformer's blocks, in windows except the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
     wide, narrow = options.global_window, options.window
     windows = [wide if i in whole else narrow for i in range(options.depth)]

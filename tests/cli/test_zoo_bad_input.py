@@ -39,11 +39,11 @@ def write(tmp_path, monkeypatch):
 def refused(write, mimdet, shapes, tmp_path):
     """Train a tiny backbone with `--set` values, and compare all that is said with `lines`."""
 
-    def check(backbone, sets, *lines, story=()):
+    def check(backbone, sets, *lines, log=()):
         changes = [word for one in sets for word in ("--set", one)]
         outcome = mimdet("train", write(backbone), "--data", shapes, "--out", "run", *changes)
         assert (outcome.code, outcome.out) == (2, "")
-        assert outcome.err.splitlines() == [*story, *lines]
+        assert outcome.err.splitlines() == [*log, *lines]
         assert not (tmp_path / "run").exists()
 
     return check
@@ -169,7 +169,7 @@ def test_images_larger_than_the_square_of_the_backbone(refused, backbone, by, ke
         f"'{backbone}' pads images to.",
         f"  at:  {key}",
         f"  fix: set '{key}' to at most 128, or increase {by}.",
-        story=READ,
+        log=READ,
     )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_sizes_of_training_and_evaluation_are_refused_together(refused):
                 f"  fix: set '{key}' to at most 128, or increase 'backbone.square'.",
             )
         ),
-        story=READ,
+        log=READ,
     )  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def test_pattern_that_freezes_nothing(refused):
         "  at:  train.freeze",
         "  fix: give full parameter names such as 'backbone.blocks.3.norm2.bias'; `.*` matches "
         "anything.",
-        story=READ,
+        log=READ,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ MINUTES = 60
 
 @pytest.fixture(scope="module")
 def mimdet():
-    """Run the command in a process of its own; its standard output."""
+    """Run the command in a separate process; returns its standard output."""
 
     def run(*arguments):
         done = subprocess.run(

@@ -36,7 +36,7 @@ BAD = {
 
 
 def apply(diff: str, file: Path) -> None:
-    """Put the lines with a plus in place of those with a minus; the others say where."""
+    """Replace the lines with a minus by those with a plus; the others locate them."""
     lines = diff.splitlines()
     before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
     after = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "-")

@@ -64,7 +64,7 @@ def theirs(site):
 
 @pytest.fixture
 def declared(site):
-    """One whose options are a module of their own, and whose class cannot be loaded."""
+    """One whose options are in a separate module, and whose class cannot be loaded."""
     (site / "theirs_options.py").write_text(OPTIONS)
     broken = "raise RuntimeError('no compiler')"
     install(site, "theirs", "theirs = theirs_module:X", broken, "theirs = theirs_options:Options")

@@ -46,7 +46,7 @@ ONLY_AT_THE_END = (
 )
 
 
-class LeftOut(Exception):  # noqa: N818 - nobody made a mistake
+class LeftOut(Exception):  # noqa: N818 - not a mistake
     """A training that does not exist at the size of the base, with the reason."""
 
 

@@ -186,7 +186,7 @@ def test_hub_file_fills_every_backbone_as_the_repositorys_file_does(tmp_path, na
 
 
 class HubViT:
-    """What the Hub's names say, computed anew: three projections, no tensor of ours."""
+    """What the Hub's names say, computed independently: three projections, no tensor of ours."""
 
     def __init__(self, tensors: Tensors, eps: float = 1e-6) -> None:
         self.tensors = tensors

@@ -1,4 +1,4 @@
-"""Every promise is broken by a backbone of its own, and by no other promise's."""
+"""Every promise is broken by one backbone, and by no other promise's."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from unit.conformance.wrong_backbones import INSTANCES, WRONG, Right, Samples
 from mimdet_cli.conformance.surroundings import preserved, read_all
 from mimdet_cli.plugin_api import check_backbone, promises
 
-UNUSED = 40_961  # a seed that no other test leaves behind
+UNUSED = 40_961  # a seed that no other test uses
 
 
 @pytest.mark.parametrize("kind", [Right, Samples])

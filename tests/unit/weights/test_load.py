@@ -24,7 +24,7 @@ def detector(**options) -> MaskRCNN:
 
 
 def mae_tensors() -> dict[str, torch.Tensor]:
-    """A MAE checkpoint for `SMALL`: 3 decoder blocks, a grid of 6, values of its own."""
+    """A MAE checkpoint for `SMALL`: 3 decoder blocks, a grid of 6, distinct values."""
     torch.manual_seed(1)
     model = detector(grid=STORED_GRID, decoder_layers=3, fill="mask").backbone
     tensors = {"cls_token": torch.randn(1, 1, 32), "mask_token": model.decoder.mask_token.detach()}
@@ -139,7 +139,7 @@ def with_map(key_map, tmp_path, model=None, allow_missing=0.0):
 @pytest.mark.parametrize("fresh", [(), ("fpn.{rest}",), ("{rest}",)])
 @pytest.mark.parametrize("allow_missing", [0.0, 0.5, 1.0])
 def test_map_that_loads_nothing_never_meets_the_promise(tmp_path, fresh, allow_missing):
-    """Neither by calling all of ours fresh, nor by leave of the recipe."""
+    """Neither by calling all of ours fresh, nor by a setting of the recipe."""
     nothing = KeyMap({"{rest}": Drop("no reason")}, fresh=fresh)
     model = detector()
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -23,7 +23,7 @@ def stretched(positions: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_positions(prefix: int) -> Callable[[Tensor, Size], Tensor]:
-    """What brings a file's positions, `prefix` of which are of other tokens, to a model's shape."""
+    """Resizes a file's positions, `prefix` of which are of other tokens, to a model's shape."""
 
     def resize(table: Tensor, shape: Size) -> Tensor:
         count = table.shape[1] - prefix if table.ndim == 3 else 0

@@ -177,7 +177,7 @@ CHANGES: dict[str, list[Any]] = {
     "fpn_norm": ["bn", "syncbn", "ln", "gn"],
 }
 SAME_OUTPUT = {"norm", "decay_exceptions", "checkpoint_activations", "drop_path"}
-"""Options of training alone, each with a test of its own."""
+"""Options that only affect training, each with a separate test."""
 
 
 def footprint(options: dict[str, Any]) -> list[Tensor]:
