@@ -55,7 +55,7 @@ class ParameterRule:
     decay: bool | None = None
 
     def __post_init__(self) -> None:
-        """Parse the templates, so that a wrong one is told where the rule is written."""
+        """Parse the templates, so that a wrong one is reported where the rule is written."""
         for text in self.texts:
             template(text)
 

@@ -86,7 +86,7 @@ class RelativeAttention(WindowAttention):
 
 
 def blocks(options: ViTDetOptions) -> nn.ModuleList:
-    """The transformer's blocks, in windows but for the global ones."""
+    """The transformer's blocks, in windows except the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
     side = options.image_size // PATCH
     built = nn.ModuleList()
@@ -166,7 +166,7 @@ class ViTDet(Backbone):
         return self.depth
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        """Pyramid maps; `images` (B, 3, H, W) with sides divisible by 32."""
         grid = self.patch_embed(images)  # (B, 3, H, W) -> (B, h, w, D)
         height, width = grid.shape[1:3]
         positions = resize_table(self.pos_embed, height, width)  # (1, h * w, D)

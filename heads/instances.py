@@ -36,7 +36,7 @@ class BitPatch:
 
     @classmethod
     def of(cls, mask: Bits, x: int = 0, y: int = 0) -> Self:
-        """From a bit mask whose upper left pixel lies at (x, y); empty borders are cut away."""
+        """From a bit mask whose upper left pixel lies at (x, y); empty borders are cropped."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
             return cls(np.zeros(0, np.uint8), 0, 0, 0, 0)

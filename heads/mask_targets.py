@@ -53,7 +53,7 @@ def rasterize(masks: InstanceMasks, index: Tensor, boxes: Tensor, size: int) -> 
     grid = torch.zeros((len(rows), size, size), dtype=torch.bool)
     patched = [i for i, row in enumerate(rows) if isinstance(masks.shapes[row], BitPatch)]
     if patched:
-        with torch.autocast("cpu", enabled=False):  # targets have a precision of their own
+        with torch.autocast("cpu", enabled=False):  # targets do not follow autocast
             grid[patched] = _pool(masks, [rows[i] for i in patched], boxes[patched], size)
     corners = boxes.numpy()
     for i, row in enumerate(rows):

@@ -69,7 +69,7 @@ class HeadOptions(Section):
     def _one_cascade(self) -> Self:
         if self.cascade and self.rules == "mmdet":
             raise ValueError(
-                "head.cascade follows detectron2; it does not go with head.rules: mmdet, whose "
-                "cascade is another one (three mask heads, IoU losses); set rules to detectron2"
+                "head.cascade follows detectron2 and cannot be combined with head.rules: mmdet, "
+                "whose cascade differs (three mask heads, IoU losses); set rules to detectron2"
             )
         return self

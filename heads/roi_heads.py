@@ -113,7 +113,7 @@ class RegionHeads(nn.Module, ABC):
 
 
 class RoIHeads(RegionHeads):
-    """Detections from proposals by one box head, and the losses that teach it."""
+    """Detections from proposals by one box head, and its losses."""
 
     def __init__(
         self, in_channels: int, strides: Sequence[int], classes: int, options: HeadOptions

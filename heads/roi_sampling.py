@@ -1,4 +1,4 @@
-"""Which regions teach the box and mask heads, and what each of them should become.
+"""Which regions train the box and mask heads, and the target of each.
 
 Papers: Girshick, "Fast R-CNN" (arXiv:1504.08083), section 2.3; the later stages of Cai and
 Vasconcelos, "Cascade R-CNN" (arXiv:1712.00726), section 4.2, take all regions.

@@ -12,7 +12,7 @@ from mimdet_cli.main import main
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind: exit code, result and story."""
+    """The outcome of a command: exit code, stdout and stderr."""
 
     code: int
     out: str

@@ -1,6 +1,6 @@
 """The detectors of the tests: of a recipe, or the head on a backbone that a test has made.
 
-Nothing is cached: every call builds anew, and what is built may be changed.
+Nothing is cached: every call builds a new detector, which may be changed.
 """
 
 from collections.abc import Mapping, Sequence

@@ -225,9 +225,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def find(self, name: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
         """Commit and files, or an answer that says why not."""
-        said = self.headers.get("Authorization")
-        token = said == f"Bearer {TOKEN}"
-        if said is not None and not token:
+        given = self.headers.get("Authorization")
+        token = given == f"Bearer {TOKEN}"
+        if given is not None and not token:
             message = "Invalid credentials in Authorization header"
             self.reply(401, headers={"X-Error-Message": message})
             return None

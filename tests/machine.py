@@ -1,4 +1,4 @@
-"""A user's machine for tests that pull: caches of its own, and the command line in processes."""
+"""A user's machine for tests that pull: separate caches, and the command line in processes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass
 class Machine:
-    """A user's machine: caches of its own, and the command line."""
+    """A user's machine: separate caches, and the command line."""
 
     root: Path
     hub: Hub

@@ -21,7 +21,7 @@ MAE_DECODER_LAYERS: Final = 8
 
 
 def mae_encoder(fresh: tuple[str, ...], *, positions: bool = True) -> KeyMap:
-    """For a plain ViT: the encoder, with or without a decoder beside it, which is left behind.
+    """For a plain ViT: the encoder; a decoder beside it, if any, is dropped.
 
     `fresh` are templates of our names in its blocks that MAE lacks; `positions` says whether the
     stored position table is used.
@@ -58,11 +58,11 @@ def mae_to_mimdet(decoder_layers: int, stem_filled: bool) -> KeyMap:
 
 
 def mae_encoder_to_mimdet() -> KeyMap:
-    """For a MIMDet whose decoder starts anew, for the ablation of it.
+    """For a MIMDet whose decoder starts from random weights, for the ablation of that.
 
     The file may hold a decoder or not.
     """
-    return _to_mimdet(_no_decoder("the decoder starts anew"), ("decoder.{rest}",))
+    return _to_mimdet(_no_decoder("the decoder starts from random weights"), ("decoder.{rest}",))
 
 
 def _no_decoder(reason: str) -> dict[str, Rule]:

@@ -16,7 +16,7 @@ from backbones.key_maps.template import Template, TemplateError, choice, templat
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Marks keys that a map leaves behind on purpose, with the reason."""
+    """Marks keys that a map drops on purpose, with the reason."""
 
     reason: str
 
@@ -25,8 +25,8 @@ class Drop:
 class Stack:
     """Marks keys of tensors that become one of ours, joined along their first axis.
 
-    The hole `{part}` of the template stands for one of `parts`, which are in the order of joining;
-    None stands for zeros in the shape of the others, where a layout leaves a part out.
+    The hole `{part}` of the template matches one of `parts`, in the order in which they are joined;
+    None means zeros in the shape of the others, where a layout omits a part.
     """
 
     into: str
@@ -43,7 +43,7 @@ class Trim:
 
 
 Rule = str | Drop | Stack | Trim
-"""What becomes of the keys that a template matches; a string is the template of our key."""
+"""What to do with the keys that a template matches; a string is the template of our key."""
 Resize = Callable[[Tensor, Size], Tensor]
 
 
@@ -97,7 +97,7 @@ class KeyMap:
         matches wins.
     `fresh`: templates of our keys that such a file never holds, though the backbone calls them
         pre-trained, so that their absence is expected.
-    `resize`: template of our key -> function that brings a tensor to the shape the model has; it
+    `resize`: template of our key -> function that resizes a tensor to the model's shape; it
         raises ValueError for a tensor that it cannot read.
     `unwrap`: key under which a `.pth` file may keep the weights, or None.
     `head`: for files of whole detectors, the layout of the head (`heads.key_maps`); None for
@@ -114,7 +114,7 @@ class KeyMap:
     parsed: tuple[ParsedRule, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Parse every template, so that a wrong one is told where the map is written."""
+        """Parse every template, so that a wrong one is reported where the map is written."""
         parsed = tuple(ParsedRule.of(text, rule) for text, rule in self.rules.items())
         object.__setattr__(self, "parsed", parsed)
         for text in (*self.fresh, *self.resize):
@@ -130,7 +130,7 @@ class KeyMap:
         return next(fitting, None)
 
     def place(self, key: str) -> tuple[ParsedRule, dict[str, str]] | None:
-        """The rule for the file's `key`, and what stands in the holes; None if no rule names it."""
+        """The rule for the file's `key`, and the values of its holes; None if none matches."""
         for parsed in self.parsed:
             holes = parsed.theirs.match(key)
             if holes is not None:
@@ -141,8 +141,8 @@ class KeyMap:
 def published_names(key: str, key_map: KeyMap) -> list[str]:
     """The file's keys that become our `key`, in the order of the rules.
 
-    Only templates on both sides are reversed, and only with the same holes: a key that comes of
-    another rule alone has no name.
+    Only templates on both sides are reversed, and only with the same holes: a key that only another
+    rule makes has no name.
     """
     names = []
     for rule in key_map.parsed:
@@ -217,7 +217,7 @@ class _Table:
         return Renamed(found.kept, found.dropped, tuple(unknown), found.broken, found.sources)
 
     def follow(self, key: str, parsed: ParsedRule, holes: Mapping[str, str]) -> None:
-        """Do with `key` what its rule says."""
+        """Apply the rule of `key`."""
         rule = parsed.rule
         if isinstance(rule, Drop):
             self.found.dropped[key] = rule.reason
@@ -236,14 +236,14 @@ class _Table:
     def keep(self, ours: str, tensor: Tensor, *keys: str) -> None:
         """Take `tensor` as our parameter, once."""
         if ours in self.found.kept:
-            claims = " and ".join(f"'{', '.join(one)}'" for one in (keys, self.found.sources[ours]))
-            self.found.broken[ours] = f"{claims} both become it"
+            claims = (f"'{', '.join(names)}'" for names in (keys, self.found.sources[ours]))
+            self.found.broken[ours] = f"{' and '.join(claims)} both map to it"
             return
         self.found.kept[ours] = tensor
         self.found.sources[ours] = keys
 
     def trim(self, key: str, ours: str, rule: Trim) -> None:
-        """Leave the last rows behind."""
+        """Drop the last rows."""
         tensor = self.state[key]
         if tensor.ndim == 0 or len(tensor) <= rule.rows:
             self.found.broken[ours] = f"'{key}' has shape {tuple(tensor.shape)}"
@@ -259,11 +259,11 @@ class _Table:
             self.found.broken[ours] = f"the file has no {', '.join(absent)}"
             return
         tensors = {part: self.state[keys[part]] for part in names}
-        one, *rest = tensors.values()
-        if one.ndim == 0 or any(other.shape != one.shape for other in rest):
+        first, *rest = tensors.values()
+        if first.ndim == 0 or any(other.shape != first.shape for other in rest):
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors.values())
             self.found.broken[ours] = f"{', '.join(names.values())} have shapes {shapes}"
             return
         self.found.broken.pop(ours, None)
-        joined = [torch.zeros_like(one) if p is None else tensors[p] for p in rule.parts]
+        joined = [torch.zeros_like(first) if p is None else tensors[p] for p in rule.parts]
         self.keep(ours, torch.cat(joined), *names.values())

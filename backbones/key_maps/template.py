@@ -23,11 +23,11 @@ _EXAMPLE: Final = "blocks.{i}.{norm1|norm2}.{leaf}"
 
 
 class TemplateError(ValueError):
-    """A rule that is no template, or whose two sides do not fit; the message says what to write."""
+    """A rule that is not a template, or whose two sides do not match; the message says the fix."""
 
 
 class Template:
-    """Text with holes. `kinds` are what its holes stand for, by name, as regular expressions."""
+    """Text with holes. `kinds` are what its holes match, by name, as regular expressions."""
 
     __slots__ = ("_pattern", "holes", "kinds", "literals", "text")
 
@@ -41,7 +41,7 @@ class Template:
         parsed = [_parsed(hole, text) for hole in pieces[1::2]]
         self.holes = tuple(name for name, _ in parsed)
         if len(set(self.holes)) < len(self.holes):
-            raise TemplateError(f"'{text}' has two holes of one name; give each its own.")
+            raise TemplateError(f"'{text}' has two holes with the same name; give each its own.")
         self.kinds = {name: given.get(name, kind) for name, kind in parsed}
         groups = [f"({kind})" for kind in self.kinds.values()]
         self._pattern = re.compile(
@@ -52,7 +52,7 @@ class Template:
         )
 
     def match(self, name: str) -> dict[str, str] | None:
-        """What stands in each hole; None if `name` is none of this template's."""
+        """The value of each hole; None if `name` does not match."""
         found = self._pattern.fullmatch(name)
         return None if found is None else dict(zip(self.holes, found.groups(), strict=True))
 
@@ -69,7 +69,7 @@ def template(text: str, *given: tuple[str, str]) -> Template:
 
 
 def choice(words: tuple[str, ...]) -> str:
-    """The kind of a hole that stands for one of `words`."""
+    """The kind of a hole that matches one of `words`."""
     return "|".join(re.escape(word) for word in words)
 
 

@@ -70,7 +70,7 @@ def convnext_to_stem() -> KeyMap:
         "stem.{k:0|1}.{rest}": "stem.patch.{k}.{rest}",
         "stages.{k:0|1}.{rest}": "stem.stages.{k}.{rest}",
         "stages.2.downsample.{rest}": "stem.to_tokens.{rest}",
-        "stages.{2|3}.{rest}": Drop("the encoder stands in place of the later stages"),
+        "stages.{2|3}.{rest}": Drop("the encoder replaces the later stages"),
         "{head|norm_pre}.{rest}": _CLASSIFIER,
     }
     return KeyMap(rules, fresh=("{encoder|decoder}.{rest}",), unwrap="model")

@@ -39,7 +39,7 @@ class ViTBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, grid: Tensor, *context: Tensor) -> Tensor:
-        """The grid after both paths; `context` is whatever else the attention takes."""
+        """The grid after both paths; `context` is passed on to the attention."""
         grid = grid + self.drop_path(self.ls1(self.attn(self.norm1(grid), *context)))
         return grid + self.drop_path(self.ls2(self.mlp(self.norm2(grid))))
 

@@ -20,10 +20,10 @@ def sine_cosine_1d(positions: Tensor, width: int) -> Tensor:
 def sine_cosine_table(width: int, grid: int) -> Tensor:
     """Positions of a grid x grid map: columns in the first half of the channels, rows second.
 
-    Slot 0 is zero. `width` divides by 4.
+    Slot 0 is zero. `width` is divisible by 4.
     """
     if width % 4:
-        raise ValueError(f"sine-cosine positions need a width that divides by 4, not {width}")
+        raise ValueError(f"sine-cosine positions need a width divisible by 4, not {width}")
     side = torch.arange(grid)
     rows, columns = torch.meshgrid(side, side, indexing="ij")
     table = torch.cat(
@@ -54,6 +54,6 @@ def resize_square_table(table: Tensor, shape: torch.Size) -> Tensor:
     """A stored table brought to the square grid that a model of `shape` (1, 1 + G*G, D) has."""
     stored = table.shape[1] - 1 if table.ndim == 3 else 0
     if stored < 1 or round(stored**0.5) ** 2 != stored:
-        raise ValueError("without the first, for the class token, these are no square of positions")
+        raise ValueError("without the class token's, these positions do not form a square")
     side = round((shape[1] - 1) ** 0.5)
     return torch.cat([table[:, :1], resize_table(table, side, side)], dim=1)

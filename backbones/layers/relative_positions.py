@@ -30,12 +30,12 @@ def table_bias(table: Tensor, height: int, width: int) -> Tensor:
 def resize_offset_table(table: Tensor, shape: torch.Size) -> Tensor:
     """A table ((2S - 1)^2, heads) of row-major offsets, for windows of another side.
 
-    As in BEiT's code, stored offsets are spaced ever farther apart away from the centre, so that
+    As in BEiT's code, stored offsets are spaced more widely away from the centre, so that
     neighbours stay neighbours. Between them values are linear, as in timm (BEiT: splines).
     """
     stored, wanted = round(len(table) ** 0.5), round(shape[0] ** 0.5)
     if table.ndim != 2 or stored**2 != len(table) or stored % 2 == 0 or stored < 3:
-        raise ValueError("these are not the offsets of a square window")
+        raise ValueError("these are not the offsets within a square window")
     weights = _line_weights(stored, wanted)
     square = table.double().reshape(stored, stored, -1)
     resized = torch.einsum("rh,cw,hwn->rcn", weights, weights, square)

@@ -8,8 +8,8 @@ Shapes, for a map of stride 16 and width D:
     scaled  (B, D/4, H/4, W/4), (B, D/2, H/8, W/8), (B, D, H/16, W/16), (B, D, H/32, W/32)
     out     (B, C, H/s, W/s) with s = 4, 8, 16, 32
 
-Differs from detectron2 at 02b5c4e: without normalisation (`norm: none`) nothing stands between the
-two upsampling steps but the GELU, where detectron2 fails. All layers keep PyTorch's initial values.
+Differs from detectron2 at 02b5c4e: without normalisation (`norm: none`) only the GELU is between
+the two upsampling steps, where detectron2 fails. All layers keep PyTorch's initial values.
 """
 
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ def four_times_as_large(width: int, norm: Norm) -> nn.Sequential:
 
 
 class SimplePyramid(nn.Module):
-    """One map in, four maps of equal width out, finest first; `width` divides by 4."""
+    """One map in, four maps of equal width out, finest first; `width` is divisible by 4."""
 
     def __init__(self, width: int, channels: int, norm: Norm) -> None:
         super().__init__()

@@ -5,8 +5,8 @@ and appendix A.1; MIMDet (arXiv:2204.02964), section 2.1, and of its ablations t
 (decoder layers) and 8 (windows).
 
 The windows are those of Li et al. 2021 (arXiv:2111.11429): no shift, no relative positions, no
-parameters of their own. A window that reaches over the grid's edge is padded with zeros after the
-norm, as in ViTDet.
+parameters. A window that reaches over the grid's edge is padded with zeros after the norm, as in
+ViTDet.
 
 Shapes, for B images of h x w tokens, N = h * w, K of them kept:
     encoder  (B, K, D)

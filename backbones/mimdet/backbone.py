@@ -9,15 +9,15 @@ Shapes, for B images of H x W pixels, N = H/16 * W/16 tokens of width D, K of th
     encoder  (B, K, D) in the order of sampling
     decoder  (B, N, E) in raster order, E the decoder's width
     p2..p5   (B, C, H/s, W/s) with s = 4, 8, 16, 32
-Without a decoder E is D, and the encoder's output goes to p4 and p5 in its place.
+Without a decoder E is D, and the encoder's output goes to p4 and p5 instead.
 
 Differs from upstream (github.com/hustvl/MIMDet, fb0aaa1): tokens are not permuted when all are
 kept, which changes nothing but the order of sums; and the stem's features are projected for the
 unsampled tokens alone, the only ones they fill. Grid sampling, the ConvNeXt stem, windows and the
 pyramid of the ViT's own maps are in the paper, not in that code. The last row of table 8 says
-neither which maps it takes nor how they grow; here they are those of Li et al. 2021, the first
-quarter's for stride 4 and the second's for stride 8, by deconvolutions of width D: 120,734,800
-parameters (paper: 120 M), where the row before has 113,407,312 (113 M).
+neither which maps it takes nor how they are enlarged; here they are those of Li et al. 2021, the
+first quarter's for stride 4 and the second's for stride 8, by deconvolutions of width D:
+120,734,800 parameters (paper: 120 M), where the row before has 113,407,312 (113 M).
 """
 
 from collections.abc import Mapping
@@ -120,7 +120,7 @@ class MIMDet(Backbone):
         return self.depth
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        """Pyramid maps; `images` (B, 3, H, W) with sides divisible by 32."""
         *stem_maps, token_map = self.stem(images)
         h, w = token_map.shape[-2:]
         tokens = to_tokens(token_map)  # (B, D, h, w) -> (B, N, D)

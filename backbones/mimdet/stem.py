@@ -19,7 +19,7 @@ The ConvNeXt stem is the first two stages of ConvNeXt-Large, whose widths for D 
 third stage, a layer norm and a 2x2 convolution of stride 2: at D = 768 its 384 -> 768 channels are
 ConvNeXt-Large's, so a checkpoint fills the whole stem and nothing starts at random. With 1,181,184
 of 6,010,560 parameters (two stages: 4,829,376; the plain stem: 4,079,712) it costs about a third of
-the plain stem's last stage, which would bring the stem to 8,075,712.
+the plain stem's last stage, which would make the stem 8,075,712.
 """
 
 from itertools import pairwise
@@ -42,12 +42,12 @@ def conv_stage(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class ConvStem(nn.Module):
-    """The paper's stem, four strided stages; `width` is the token width and divides by 8."""
+    """The paper's stem, four strided stages; `width` is the token width and divisible by 8."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         if width % 8:
-            raise ValueError(f"the convolutional stem needs a width that divides by 8, not {width}")
+            raise ValueError(f"the convolutional stem needs a width divisible by 8, not {width}")
         widths = [3, width // 8, width // 4, width // 2, width]
         self.stages = nn.ModuleList(conv_stage(a, b) for a, b in pairwise(widths))
         self.to_tokens = nn.Conv2d(width, width, 1)
@@ -84,7 +84,7 @@ def initialise_convnext(module: nn.Module) -> None:
 
 
 class ConvNeXtStem(nn.Module):
-    """Two stages of ConvNeXt and a step to tokens; `width` divides by 4."""
+    """Two stages of ConvNeXt and a step to tokens; `width` is divisible by 4."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """What sections of options share: how a value is checked, and types that several of them use.
 
-Nothing here or in the modules beside it imports torch, so that a recipe is checked in a moment.
+Nothing here or in the modules beside it imports torch, so that a recipe is checked quickly.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class TokenSampling:
     """The shares of its tokens that a backbone sees in training and in evaluation.
 
     `eval_option` and `train_option` are the options that set them. `stochastic`: every forward pass
-    in evaluation samples its tokens anew, so that several of them differ.
+    in evaluation samples new tokens, so that several evaluations differ.
     """
 
     train_ratio: float
@@ -59,9 +59,9 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def for_one_process(options: AnyModel) -> AnyModel:
-    """The options with "bn" in place of "syncbn" wherever a `Norm` says so, in sections too.
+    """The options with every `Norm` "syncbn" replaced by "bn", in sections too.
 
-    One process has no one to share batch statistics with; the parameters are the same.
+    A single process has nothing to synchronise; the parameters are the same.
     """
     changed: dict[str, Any] = {}
     for key, field in type(options).model_fields.items():
@@ -79,7 +79,7 @@ def _alone(value: Any, is_norm: bool) -> Any:
     if isinstance(value, BaseModel):
         return for_one_process(value)
     if isinstance(value, Mapping):
-        return {key: _alone(one, is_norm) for key, one in value.items()}
+        return {key: _alone(item, is_norm) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_alone(one, is_norm) for one in value)
+        return type(value)(_alone(item, is_norm) for item in value)
     return "bn" if is_norm and value == "syncbn" else value

@@ -27,16 +27,16 @@ class Identity(Enum):
     COUNTED_UNLESS_DEFAULT = auto()
     """For every field added after c73681b, so that earlier runs keep their names."""
     COUNTED_APART = auto()
-    """What the field stands for is counted in a place of its own."""
+    """What the field counts is counted elsewhere."""
 
 
 class Role(Enum):
-    """What several places in the tool ask a recipe for."""
+    """What a field is, to code that serves recipes of any backbone."""
 
     DATA_PATH = auto()
     LENGTH = auto()
     """How long training is; one of them is set."""
     SIZE = auto()
-    """Of model, images or batch: reports tell it where it is not the paper's."""
+    """Of model, images or batch; reports state it where it differs from the paper's."""
     WEIGHTS = auto()
     """Files of pre-trained weights, the main one first."""

@@ -22,7 +22,7 @@ class MIMDetOptions(BackboneOptions):
     """Options of the MIMDet backbone; the defaults are the released Base."""
 
     width: Annotated[int, Field(ge=16, multiple_of=16), Role.SIZE] = 768
-    """Width of the encoder's tokens; the stem is an eighth to the whole of it."""
+    """Width of the encoder's tokens; the stem's stages are an eighth of it and wider."""
     depth: Annotated[int, Field(ge=1), Role.SIZE] = 12
     """Encoder blocks."""
     heads: Annotated[int, Field(ge=1)] = 12
@@ -30,7 +30,7 @@ class MIMDetOptions(BackboneOptions):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Stochastic depth of the last encoder block; earlier ones rise to it linearly."""
     norm_eps: Annotated[float, Field(gt=0)] = 1e-5
-    """Floor inside the layer norms of encoder and decoder."""
+    """Epsilon of the layer norms in encoder and decoder."""
     grid: Annotated[int, Field(ge=1)] = 50
     """Side of the stored position tables; they are resized to each image's grid."""
     decoder_width: Annotated[int, Field(ge=16, multiple_of=4)] = 512
@@ -44,7 +44,7 @@ class MIMDetOptions(BackboneOptions):
     eval_ratio: Annotated[float, Field(gt=0, le=1), Effect.EVALUATION] = 1.0
     """Share of the tokens that the encoder sees in evaluation."""
     sampling: Literal["random", "grid"] = "random"
-    """How the kept tokens are chosen: anew for each image, or by a regular pattern (Table 3)."""
+    """How the kept tokens are chosen: at random per image, or by a regular pattern (Table 3)."""
     input: Literal["sampled", "windows"] = "sampled"
     """What an encoder block attends to: the sampled tokens, or all of them window by window."""
     window: Annotated[int, Field(ge=1)] = 7
@@ -66,7 +66,7 @@ class MIMDetOptions(BackboneOptions):
 
     @property
     def token_sampling(self) -> TokenSampling:
-        """Both shares; whether an evaluation samples anew depends on the way of sampling."""
+        """Both shares; whether every evaluation samples new tokens depends on `sampling`."""
         stochastic = self.eval_ratio < 1 and self.sampling in STOCHASTIC
         return TokenSampling(self.train_ratio, self.eval_ratio, stochastic)
 
@@ -94,7 +94,7 @@ def unfit_widths(options: MIMDetOptions) -> list[str]:
     if options.decoder_layers:
         used.append((options.decoder_width, options.decoder_heads))
     return [
-        f"a width of {width} does not divide by {heads} attention heads"
+        f"a width of {width} is not divisible by {heads} attention heads"
         for width, heads in used
         if width % heads
     ]

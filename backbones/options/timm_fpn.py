@@ -72,7 +72,7 @@ def family_of(model: str) -> str:
 
 
 def has_batch_norm(model: str) -> bool:
-    """Whether the model normalises by batch; ResNets do, but for their GroupNorm variant."""
+    """Whether the model normalises by batch; ResNets do, except their GroupNorm variant."""
     return family_of(model) == "resnet" and not model.endswith("_gn")
 
 
@@ -101,10 +101,10 @@ class TimmFPNOptions(BackboneOptions):
     """Normalisation in the pyramid; without one its convolutions have biases."""
     frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
     """Stages that keep their weights: 0 freezes the stem, k also the first k stages, -1 nothing.
-    mmdetection's ResNets freeze 1, its transformers nothing."""
+    mmdetection's ResNets use 1, its transformers -1."""
     frozen_bn: bool = False
     """Keep the running statistics of batch norms as loaded (ResNet); mmdetection does. Scales and
-    offsets still learn, but in frozen stages."""
+    offsets still learn, except in frozen stages."""
 
     @field_validator("model")
     @classmethod

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 PATCH = 16
-"""Side in pixels of what becomes one token."""
+"""Side in pixels of the patch of one token."""
 
 TINY_PIXELS = 128
 """Side of the images of a tiny recipe."""
@@ -33,7 +33,7 @@ TINY_VIT: Mapping[str, Any] = {
 
 
 def quarter_ends(depth: int) -> list[int]:
-    """The last block of each quarter of a transformer; `depth` divides by 4."""
+    """The last block of each quarter of a transformer; `depth` is divisible by 4."""
     return [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
 
 
@@ -60,7 +60,7 @@ def unfit_heads(width: int, heads: int) -> list[str]:
         return []
     allowed = ", ".join(str(n) for n in range(1, 33) if width % n == 0)
     return [
-        f"'backbone.width' {width} does not divide by 'backbone.heads' {heads}: use one of "
+        f"'backbone.width' {width} is not divisible by 'backbone.heads' {heads}: use one of "
         f"{allowed}"
     ]
 

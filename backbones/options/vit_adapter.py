@@ -34,19 +34,19 @@ class ViTAdapterOptions(BackboneOptions):
     global_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Blocks, from 0, that attend over the whole image; null is the last of each quarter."""
     global_window: Annotated[int, Field(ge=1)] | None = None
-    """Side in tokens of windows in which the global blocks attend instead; null has none."""
+    """Side in tokens of windows for the global blocks; null: they attend to the whole image."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Stochastic depth of the last block, to which earlier ones rise, and of every extractor."""
     layer_scale: Annotated[float, Field(gt=0)] | None = 1.0
-    """First value of the learned factors on both residual paths of a block; null has none."""
+    """Initial LayerScale of both residual paths of a block; null disables it."""
     grid: Annotated[int, Field(ge=1)] = 14
     """Side of the table of absolute positions, if any; it is resized to each image's grid."""
     conv_width: Annotated[int, Field(ge=1)] = 64
     """Width of the spatial prior module's stem."""
     parts: Part = "extractor"
-    """The adapter up to this part: spatial prior alone, with injectors, or whole (Table 6)."""
+    """Parts of the adapter: spatial prior only, with injectors, or all (Table 6)."""
     interactions: Annotated[int, Field(ge=0)] = 4
-    """Groups of blocks that meet the adapter; 0 leaves the plain ViT baseline (Table 6)."""
+    """Groups of blocks that interact with the adapter; 0 is the plain ViT baseline (Table 6)."""
     interaction_ends: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Last block, from 0, of each interaction; null divides the blocks equally."""
     extra_extractors: Annotated[int, Field(ge=0)] = 2
@@ -54,13 +54,13 @@ class ViTAdapterOptions(BackboneOptions):
     attention: AttentionName = "deformable"
     """Cross-attention of injectors and extractors (Table 7)."""
     deform_heads: Annotated[int, Field(ge=1)] = 6
-    """Heads of that attention, whichever it is."""
+    """Heads of that attention, of any kind."""
     deform_ratio: Annotated[float, Field(gt=0)] = 1.0
-    """Width of what that attention reads, as a share of the tokens' width."""
+    """Inner width of that attention, as a share of the tokens' width."""
     points: Annotated[int, Field(ge=1)] = 4
-    """Points that a head of deformable attention reads per scale; the others read all they see."""
+    """Points per head and scale of deformable attention; the other kinds have none."""
     cffn_ratio: Annotated[float, Field(ge=0)] = 0.25
-    """Hidden width of an extractor's feed-forward, as a share; 0 leaves the feed-forward out."""
+    """Hidden width of an extractor's feed-forward, as a share of the width; 0 omits it."""
     add_vit_feature: bool = True
     """Add the ViT's last tokens, resized, to all four maps."""
     neck: NeckName = "fpn"
@@ -72,7 +72,7 @@ class ViTAdapterOptions(BackboneOptions):
     fpn_norm: Norm = "none"
     """Normalisation in the FPN."""
     decay_exceptions: bool = True
-    """Decay by the released rules of Tiny, Small and Base; false leaves it to the optimizer."""
+    """Apply the weight-decay exceptions of Tiny, Small and Base; false leaves all to the recipe."""
     checkpoint_activations: bool = False
     """Recompute blocks and adapter in the backward pass: less memory, about a third more time."""
 
@@ -81,8 +81,8 @@ class ViTAdapterOptions(BackboneOptions):
         found = unfit_heads(self.width, self.heads)
         if self.inner % self.deform_heads:
             found.append(
-                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', does not "
-                f"divide by 'backbone.deform_heads' {self.deform_heads}"
+                f"{self.inner}, which is 'backbone.width' times 'backbone.deform_ratio', is not "
+                f"divisible by 'backbone.deform_heads' {self.deform_heads}"
             )
         if self.attention in ("cswin", "pale") and self.deform_heads % 2:
             found.append(

@@ -37,7 +37,7 @@ APART = -100.0
 
 
 def shift_mask(height: int, width: int, side: int, shift: int, like: Tensor) -> Tensor:
-    """Mask (n, N, N) that separates what the shift brought together; sides divide by `side`."""
+    """Mask (n, N, N) that separates what the shift joined; sides are divisible by `side`."""
 
     def regions(length: int) -> Tensor:
         cells = torch.arange(length, device=like.device)
@@ -53,7 +53,7 @@ class ShiftedWindowBlock(nn.Module):
     """Attention in windows, shifted by `shift` cells, then the MLP; both residual."""
 
     def __init__(self, block: Any, shifted: bool) -> None:
-        """Take over the parts of `block`, a timm `SwinTransformerBlock`."""
+        """Reuse the parts of `block`, a timm `SwinTransformerBlock`."""
         super().__init__()
         self.norm1 = block.norm1
         self.attn = block.attn

@@ -207,7 +207,7 @@ class TimmFPN(Backbone):
         stage, block = self.place(inner)
         if stage == 0:
             return 0
-        if block is None:  # a stage's own layers stand before its blocks, but for PVTv2's last norm
+        if block is None:  # a stage's own layers stand before its blocks, except PVTv2's last norm
             ends = re.match(self.family.stages + r"\.norm\.", inner) is not None
             block = self.blocks[stage - 1] - 1 if ends else 0
         return self.family.layer(stage - 1, block, self.blocks)
@@ -240,7 +240,7 @@ class TimmFPN(Backbone):
         return self
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        """Pyramid maps; `images` (B, 3, H, W) with sides that divide by 32."""
+        """Pyramid maps; `images` (B, 3, H, W) with sides divisible by 32."""
         maps = self.family.maps(self.body, images)
         normed = [norm(x) for norm, x in zip(self.out_norms, maps, strict=True)]
         pyramid = self.fpn(normed)

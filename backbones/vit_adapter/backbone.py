@@ -9,7 +9,7 @@ Shapes, for B images of H x W pixels and a ViT of width D:
     maps     (B, D, H/s, W/s) with s = 4, 8, 16, 32, what the paper calls F1 to F4
     p2..p5   (B, C, H/s, W/s)
 
-Differs from upstream: sides that do not divide by 32 are padded with zeros and the maps cropped,
+Differs from upstream: sides not divisible by 32 are padded with zeros and the maps cropped,
 where upstream fails; blocks that belong to no interaction are refused, where upstream skips
 them; without weights the ViT starts from narrow normal values; recomputing covers the adapter too.
 Two rows of table 6 (`parts`) and three of table 7 (`attention`) exist in the paper only.
@@ -62,7 +62,7 @@ LEVELS = 3
 
 
 def blocks(options: ViTAdapterOptions) -> nn.ModuleList:
-    """The transformer's blocks, in windows but for the global ones."""
+    """The transformer's blocks, in windows except the global ones."""
     whole = chosen_blocks(options.global_blocks, options.depth)
     wide, narrow = options.global_window, options.window
     windows = [wide if i in whole else narrow for i in range(options.depth)]
@@ -210,7 +210,7 @@ class ViTAdapter(Backbone):
         ]
 
     def adapt(self, images: Tensor) -> list[Tensor]:
-        """The four maps of images whose sides divide by 32."""
+        """The four maps of images with sides divisible by 32."""
         tokens = self.embed(images)
         outputs: list[Tensor] = []
         if self.spm is None:

@@ -2,7 +2,7 @@
 
 Paper: ViT-Adapter (arXiv:2205.08534), section 3.3 and figure 4 (c).
 
-Shapes, for images (B, 3, H, W) with sides that divide by 32, token width D:
+Shapes, for images (B, 3, H, W) with sides divisible by 32, token width D:
     maps  (B, D, H/s, W/s) with s = 4, 8, 16, 32
 
 Differs from the paper, as the released code (czczup/ViT-Adapter, fd64a51) does: the last stage

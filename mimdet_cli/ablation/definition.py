@@ -51,7 +51,7 @@ class Variant(_Changes):
     """A named training."""
 
     recipe: str | None = None
-    """Recipe in place of the ablation's base."""
+    """Recipe to use instead of the ablation's base."""
     after: str | None = None
     """Label of the training whose last checkpoint this one starts from."""
 

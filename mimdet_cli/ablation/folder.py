@@ -87,7 +87,7 @@ class Evaluated(Record):
     def _of_file(cls, values: Any) -> Any:
         """Accuracies are in `ap`, costs beside it."""
         if not isinstance(values, dict) or not isinstance(values.get("ap"), dict):
-            raise ValueError("an evaluation without its AP")
+            raise ValueError("an evaluation without AP")
         ap = _by_key(values["ap"])
         costs = {metric.key: values.get(metric.key) for metric in COSTS if metric.per_evaluation}
         return {

@@ -53,8 +53,8 @@ def ablate(
         str | None,
         typer.Option(
             metavar="RECIPE",
-            help="Recipe in place of the ablation's base. A small one, such as `demo`, shrinks "
-            "every backbone to its tiny size.",
+            help="Base recipe to use instead of the ablation's. A small one, such as `demo`, "
+            "shrinks every backbone to its tiny size.",
             autocompletion=complete_recipe,
         ),
     ] = None,
@@ -68,7 +68,7 @@ def ablate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Train another registered backbone or recipe too; may be repeated.",
+            help="Also train another registered backbone or recipe; repeatable.",
         ),
     ] = None,
     out: Annotated[
@@ -96,7 +96,7 @@ def ablate(
     cell: Annotated[
         str | None,
         typer.Option(
-            metavar="HASH", help="Do one run in this process; --commands prints the hashes."
+            metavar="HASH", help="Execute one run, in this process; --commands prints the hashes."
         ),
     ] = None,
     report: Annotated[
@@ -109,15 +109,15 @@ def ablate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and evaluate every cell of an ablation; run again to continue."""
+    """Train and evaluate an ablation; run again to continue."""
     console = Console()
     if name == LIST:
         _list(console, as_json=as_json)
         return
 
     modes = {"--plan": plan, "--commands": commands, "--cell": cell, "--report": report}
-    of_runs = {"--device": device, "--shard": shard != "1/1"} if report else {}
-    _refuse_together([option for option, value in {**modes, **of_runs}.items() if value])
+    run_options = {"--device": device, "--shard": shard != "1/1"} if report else {}
+    _refuse_together([option for option, value in {**modes, **run_options}.items() if value])
 
     from mimdet_cli.ablation.definition import Request
 

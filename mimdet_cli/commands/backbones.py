@@ -67,7 +67,7 @@ def ls(
     ] = TIMEOUT_S,
     as_json: JsonOption = False,
 ) -> None:
-    """List the installed backbones with their distributions, without importing them."""
+    """List the installed backbones, without importing them."""
     console = Console()
     found = plugins.registrations()
     rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
@@ -94,7 +94,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Write a package with a new backbone, ready to install, test and train."""
+    """Write a new backbone package, ready to install and train."""
     from mimdet_cli.scaffold.package import write_package
 
     package = write_package(name, out)
@@ -120,7 +120,7 @@ def check(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set one of its options; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one of its options; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,17 +136,17 @@ def check(
 
 def _row(claim: Registration, timeout_s: float | None) -> Row:
     """The row of `claim`, which is loaded if there is a time limit for it."""
-    told = (
+    columns = (
         claim.name, plugins.recipe_name(claim), claim.distribution, claim.version, claim.value
     )  # fmt: skip
     if not claim.allowed:
-        return Row(*told, "switched off")
+        return Row(*columns, "switched off")
     if timeout_s is None:
-        return Row(*told, "listed")
+        return Row(*columns, "listed")
     answer = backbone_options.ask(claim.full, Question(), timeout_s)
     if answer.problem:
-        return Row(*told, "broken", answer.problem, answer.where or None)
-    return Row(*told, "loads")
+        return Row(*columns, "broken", answer.problem, answer.where or None)
+    return Row(*columns, "loads")
 
 
 def _state(row: Row) -> str:
@@ -157,21 +157,21 @@ def _state(row: Row) -> str:
 
 def _warnings(found: list[Registration]) -> list[str]:
     """Names that several distributions claim, and allowed distributions without backbones."""
-    told = []
+    warnings = []
     for name in dict.fromkeys(claim.name for claim in found):
         same = [claim for claim in found if claim.name == name and claim.allowed]
         if len(same) < 2:
             continue
         if same[0].ours:
-            told += [plugins.shadowed_note(claim) for claim in same[1:]]
+            warnings += [plugins.shadowed_note(claim) for claim in same[1:]]
             continue
-        told.append(
+        warnings.append(
             f"'{name}' is claimed by {' and '.join(claim.provider for claim in same)}: write "
             f"{' or '.join(claim.full for claim in same)}."
         )
     known = {plugins.canonical(claim.distribution) for claim in found}
     strangers = sorted((plugins.chosen_distributions() or frozenset()) - known)
-    return told + [
+    return warnings + [
         f"{plugins.SWITCH} names '{stranger}', which is not installed or has no backbones."
         for stranger in strangers
     ]

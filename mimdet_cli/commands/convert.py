@@ -23,13 +23,14 @@ def convert(
         typer.Argument(metavar="FILE_OR_RUN", help="Released weights; with --to, a run folder."),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="PATH", help="Run folder to make; with --to, the file.")
+        Path,
+        typer.Option(metavar="PATH", help="Run folder to create; with --to, the file to write."),
     ],
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="RECIPE",
-            help="Recipe of the released detector: a file, or a shipped name.",
+            help="Recipe of the released detector: recipe file, or name of a shipped recipe.",
             autocompletion=complete_recipe,
         ),
     ] = None,
@@ -52,11 +53,11 @@ def convert(
     overrides: SetOption = None,
     to: Annotated[
         Literal["detectron2", "safetensors"] | None,
-        typer.Option("--to", help="Write the run's weights under these names."),
+        typer.Option("--to", help="Write the run's weights in this key layout."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a released detector into a run, or a run into a weights file."""
+    """Convert a released detector to a run, or a run to weights."""
     given = {
         "--recipe": recipe,
         "--format": layout,
@@ -83,7 +84,7 @@ def convert(
 
 
 def _refuse_mixture(given: list[str], to: str | None) -> None:
-    """The two directions have options of their own."""
+    """Each direction has its own options."""
     if to is not None and given:
         raise RecipeError(
             f"{given[0]} and --to cannot be combined.",

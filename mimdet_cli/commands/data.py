@@ -40,7 +40,7 @@ def demo(
         int, typer.Option(min=0, metavar="S", help="Seed; the same seed gives the same images.")
     ] = 0,
 ) -> None:
-    """Generate images of coloured shapes on textured backgrounds, in COCO layout with masks."""
+    """Generate images of coloured shapes, with masks, in COCO layout."""
     from mimdet_cli.data.synthetic import write_demo
 
     made = write_demo(folder, train=train, val=val, size=size, seed=seed)

@@ -43,7 +43,7 @@ ShippedArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="Name of a shipped recipe, or a recipe file.",
+        help="Recipe file, or name of a shipped recipe.",
         autocompletion=complete_recipe,
     ),
 ]
@@ -82,7 +82,9 @@ DryRunOption = Annotated[
 FromOption = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="DIR", help="Take them from a folder filled by `mimdet weights export`."
+        "--from",
+        metavar="DIR",
+        help="Read the weights from a folder filled by `mimdet weights export`.",
     ),
 ]
 AsOption = Annotated[
@@ -97,9 +99,9 @@ FormatOption = Annotated[
 ]
 FileOption = Annotated[
     str | None,
-    typer.Option("--file", metavar="FILE", help="Another file of the repository."),
+    typer.Option("--file", metavar="FILE", help="Use a different file of the repository."),
 ]
 RevisionOption = Annotated[
     str | None,
-    typer.Option("--revision", metavar="REV", help="Another branch, tag or commit."),
+    typer.Option("--revision", metavar="REV", help="Use a different branch, tag or commit."),
 ]

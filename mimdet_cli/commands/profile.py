@@ -40,7 +40,8 @@ def profile(
         float | None,
         typer.Option(
             metavar="R",
-            help="Share of tokens in evaluation and training; default: the recipe's.",
+            help="Share of tokens that the backbone sees, in evaluation and training; default: the "
+            "recipe's.",
         ),
     ] = None,
     device: DeviceOption = None,
@@ -52,7 +53,7 @@ def profile(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure parameters, multiply-accumulates, latency and memory of a recipe's detector."""
+    """Measure a recipe's parameters, MACs, latency and memory."""
     shape = None if size is None else height_and_width(size)
     sets = parse_overrides(overrides or [])
     resolved = load_recipe(recipe, sets, data=data)

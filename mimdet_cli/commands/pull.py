@@ -57,11 +57,11 @@ def pull(
     The first pull records commit and SHA-256; later pulls must match.
     """
     wanted = names or []
-    of_one = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
+    name_options = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
     replaced = {"--list": listed, "--import": imported, "--to": to, "--relock": relock}
     if any(replaced.values()):
-        raise _replaced(wanted, {**of_one, "--from": source}, replaced, dry_run, as_json)
-    refuse_combinations(wanted, of_one, source=source, dry_run=dry_run, verb="pull")
+        raise _replaced(wanted, {**name_options, "--from": source}, replaced, dry_run, as_json)
+    refuse_combinations(wanted, name_options, source=source, dry_run=dry_run, verb="pull")
 
     from mimdet_cli.weights.offline import take_from
     from mimdet_cli.weights.pull import PullOptions
@@ -84,14 +84,14 @@ def show(records: list[dict[str, Any]], lines: list[str], as_json: bool) -> None
 
 def refuse_combinations(
     names: Sequence[str],
-    of_one: dict[str, str | None],
+    name_options: dict[str, str | None],
     *,
     source: Path | None,
     dry_run: bool,
     verb: str,
 ) -> None:
-    """Options that would be ignored are errors; `of_one` are those of one name on the Hub."""
-    given = [option for option, value in of_one.items() if value is not None]
+    """Refuse options that would be ignored; `name_options` apply to one name on the Hub."""
+    given = [option for option, value in name_options.items() if value is not None]
     wrong = None
     if not names and source is None:
         wrong = "give at least one NAME."
@@ -124,8 +124,10 @@ def _replaced(
         stored = [values["--as"] or name.rpartition("/")[2] for name in names] or ["NAME"]
         commands.append(["weights", "export", *map(str, stored), "--to", str(old["--to"])])
     json_option = ["--json"] if as_json else []
-    told = ", then ".join(f"`{join(['mimdet', *words, *json_option])}`" for words in commands)
-    return RecipeError(f"{option} is not an option of `mimdet pull`.", fix=f"run {told}.")
+    replacements = ", then ".join(
+        f"`{join(['mimdet', *words, *json_option])}`" for words in commands
+    )
+    return RecipeError(f"{option} is not an option of `mimdet pull`.", fix=f"run {replacements}.")
 
 
 def _equivalent(

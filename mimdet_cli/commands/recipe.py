@@ -116,7 +116,7 @@ def copy(
         typer.Argument(metavar="FILE", help="New file; default: NAME.yaml."),
     ] = None,
 ) -> None:
-    """Copy a recipe, with its bases merged in, to a file that you can edit."""
+    """Copy a recipe, bases merged in, to a file that you can edit."""
     source = catalog.find_recipe(name)
     target = file or Path(source.name)
     if target.exists():

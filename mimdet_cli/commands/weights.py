@@ -43,7 +43,7 @@ def weights() -> None:
 def ls(as_json: JsonOption = False) -> None:
     """List the known weights.
 
-    Contents, size, licence, source (`import`: a file of yours), and whether they are cached.
+    Shows contents, size, licence, source (`import`: your own file), and whether they are cached.
     """
     from mimdet_cli.weights.result import HEADER, disputes, listing, rows
 
@@ -65,9 +65,7 @@ def ls(as_json: JsonOption = False) -> None:
     ),
 )
 def import_weights(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .pth or .safetensors file of yours.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Your .pth or .safetensors file.")],
     name: Annotated[
         str,
         typer.Option(
@@ -107,7 +105,7 @@ def export(
         ),
     ],
     to: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="Folder to write; created if needed.")
+        Path, typer.Option("--to", metavar="DIR", help="Folder to write to; created if needed.")
     ],
     as_json: JsonOption = False,
 ) -> None:
@@ -132,7 +130,7 @@ def relock(
     names: NamesArgument = None,
     imported: Annotated[
         Path | None,
-        typer.Option("--import", metavar="FILE", help="Record a file of yours for one NAME."),
+        typer.Option("--import", metavar="FILE", help="Record your own file under one NAME."),
     ] = None,
     source: FromOption = None,
     name: AsOption = None,
@@ -147,12 +145,14 @@ def relock(
     Use it only if you know why they have changed.
     """
     wanted = names or []
-    of_one = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
+    name_options = {"--as": name, "--format": layout, "--file": file, "--revision": revision}
     if imported is not None:
         others = {"--from": source, "--as": name, "--file": file, "--revision": revision}
         _refuse_with_import(wanted, {**others, "--dry-run": dry_run or None})
     else:
-        refuse_combinations(wanted, of_one, source=source, dry_run=dry_run, verb="weights relock")
+        refuse_combinations(
+            wanted, name_options, source=source, dry_run=dry_run, verb="weights relock"
+        )
 
     from mimdet_cli.weights.import_file import import_file
     from mimdet_cli.weights.offline import take_from

@@ -13,9 +13,9 @@ HEADER = ("recipe", "backbone", "size", "box AP", "mask AP", "weights", "licence
 
 
 def zoo(as_json: JsonOption = False) -> None:
-    """List the shipped recipes with their published AP, weights and licences.
+    """List the shipped recipes with their AP, weights and licences.
 
-    The licence is that of the weights.
+    AP is the published one, the licence that of the weights.
     """
     known = catalog.entries()
     records = [

@@ -41,7 +41,7 @@ def builds(subject: Subject) -> Finding:
 @promise(
     "options",
     "options survive being saved and read back, and build the same parameters",
-    fix="let validators reject values, never change them, and exclude no field.",
+    fix="validators may reject values but never change them; exclude no field.",
 )
 def options(subject: Subject) -> Finding:
     """Options written as JSON and read back are equal, and build the same parameters."""
@@ -68,7 +68,8 @@ def _shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
 @promise(
     "state",
     "saved weights give the same maps in a new instance",
-    fix="keep everything the maps depend on in parameters and persistent buffers, and register no "
+    fix="keep everything that the maps depend on in parameters and persistent buffers, and "
+    "register no "
     "tensor under two names.",
     needs=("determinism", "levels"),
 )

@@ -66,16 +66,16 @@ def check(name: str, sets: Sequence[str] = ()) -> Report:
         except PluginError as error:
             failed = PromiseOutcome(FIRST, Finding("", (str(error),)), 0.0)
             return Report(name, source, None, False, (failed, *_unclear()))
-        done = [one for one in changes(before, read_all()) if one.startswith(AT_IMPORT)]
+        done = [change for change in changes(before, read_all()) if change.startswith(AT_IMPORT)]
     report = _report(Subject(kind, given, origins), name, source)
-    return replace(report, outcomes=tuple(_with(one, done) for one in report.outcomes))
+    return replace(report, outcomes=tuple(_with(outcome, done) for outcome in report.outcomes))
 
 
 def _report(subject: Subject, name: str, source: str) -> Report:
     first = examine(FIRST, subject)
     if first.status == "broken":
         return Report(name, source, None, False, (first, *_unclear()))
-    found = {one.name: examine(one, subject) for one in PROMISES[1:]}
+    found = {promise.name: examine(promise, subject) for promise in PROMISES[1:]}
     outcomes = (first, *_judged(found))
     options = subject.options.model_dump(mode="json")
     return Report(name, source, options, subject.tiny is not None, outcomes)
@@ -93,11 +93,13 @@ def _judged(found: Mapping[str, PromiseOutcome]) -> Iterator[PromiseOutcome]:
 
 def _unclear() -> Iterator[PromiseOutcome]:
     """All promises but the first: none can be checked without an instance."""
-    return (PromiseOutcome(one, Finding(""), 0.0, because=FIRST.name) for one in PROMISES[1:])
+    return (
+        PromiseOutcome(promise, Finding(""), 0.0, because=FIRST.name) for promise in PROMISES[1:]
+    )
 
 
 def _with(outcome: PromiseOutcome, done_at_import: Sequence[str]) -> PromiseOutcome:
     if outcome.promise.name != "globals" or not done_at_import:
         return outcome
-    broken = (*(f"importing it: {one}" for one in done_at_import), *outcome.finding.broken)
+    broken = (*(f"importing it: {change}" for change in done_at_import), *outcome.finding.broken)
     return replace(outcome, finding=replace(outcome.finding, broken=broken))

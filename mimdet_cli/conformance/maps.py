@@ -55,7 +55,7 @@ def levels(subject: Subject) -> Finding:
         else:
             found = list(wrong_maps(backbone, images, maps))
         place = f"{name}, padded to {pixels(images.shape[-2:])}"
-        broken += [f"{place}: {one}" for one in found]
+        broken += [f"{place}: {breach}" for breach in found]
     return Finding(f"{len(SIZES)} kinds of size", tuple(broken))
 
 
@@ -73,7 +73,7 @@ def wrong_declaration(backbone: Backbone) -> Iterator[str]:
     if not isinstance(padding, Padding):
         yield f"padding is {padding!r}, not a Padding record"
     elif padding.multiple < 1 or (padding.square is not None and padding.square < 1):
-        yield f"padding is {padding}, which is no size"
+        yield f"padding is {padding}, which is not a size"
 
 
 def wrong_maps(backbone: Backbone, images: Tensor, maps: Mapping[str, Tensor]) -> Iterator[str]:
@@ -123,7 +123,7 @@ def batch_invariance(subject: Subject) -> Finding:
 @promise(
     "determinism",
     "the same input and seed give the same maps; evaluation needs no seed",
-    fix="draw random numbers in training only, from torch's global generator, and carry no "
+    fix="use random numbers in training only, from torch's global generator, and carry no "
     "random state from one pass to the next.",
     needs=("inputs",),
 )
@@ -142,8 +142,8 @@ def determinism(subject: Subject) -> Finding:
     return Finding("equal bit for bit", tuple(broken))
 
 
-def _weights(one: Backbone, other: Backbone) -> list[str]:
-    pairs = zip(one.state_dict().items(), other.state_dict().values(), strict=True)
+def _weights(first: Backbone, second: Backbone) -> list[str]:
+    pairs = zip(first.state_dict().items(), second.state_dict().values(), strict=True)
     differing = [name for (name, a), b in pairs if not torch.equal(a, b)]
     if not differing:
         return []
@@ -162,7 +162,8 @@ def _unequal(when: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> 
 @promise(
     "bf16",
     "under bfloat16 autocast on a CPU, maps stay close to float32 and gradients finite",
-    fix="create tensors in the dtype of those they meet, and compute positions in float32.",
+    fix="create tensors in the dtype of those they are combined with, and compute positions in "
+    "float32.",
     needs=("levels", "determinism"),
 )
 def bf16(subject: Subject) -> Finding:

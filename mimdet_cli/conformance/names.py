@@ -68,7 +68,7 @@ def rules(subject: Subject) -> Finding:
     backbone = subject.build()
     names = [name for name, _ in backbone.named_parameters()]
     stated = tuple(backbone.parameter_rules)
-    broken = tuple(one for rule in stated for one in _wrong_rule(rule, names))
+    broken = tuple(breach for rule in stated for breach in _wrong_rule(rule, names))
     return Finding(f"{len(stated)} rules for {len(names)} parameters", broken)
 
 
@@ -93,8 +93,8 @@ def _wrong_rule(rule: ParameterRule, names: list[str]) -> Iterator[str]:
     if not isinstance(rule, ParameterRule):
         yield f"{rule!r} is not a ParameterRule"
         return
-    said = "' or '".join(rule.texts)
+    templates = "' or '".join(rule.texts)
     if rule.rate not in get_args(Rate):
-        yield f"'{said}' has the rate '{rule.rate}', promised one of {get_args(Rate)}"
+        yield f"'{templates}' has the rate '{rule.rate}', promised one of {get_args(Rate)}"
     if not any(rule.matches(name) for name in names):
-        yield f"'{said}' matches 0 of {len(names)} parameters, such as '{names[0]}'"
+        yield f"'{templates}' matches 0 of {len(names)} parameters, such as '{names[0]}'"

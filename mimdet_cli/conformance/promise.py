@@ -71,7 +71,7 @@ class Promise:
 def promise(
     name: str, sentence: str, *, fix: str, needs: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Subject], Finding]], Promise]:
-    """Make the check below it a promise, with the texts that a plugin's author is shown."""
+    """Turn a check into a promise, with the texts that plugin authors see."""
 
     def made(test: Callable[[Subject], Finding]) -> Promise:
         return Promise(name, sentence, fix, test, needs)
@@ -100,11 +100,11 @@ def examine(promise: Promise, subject: Subject) -> PromiseOutcome:
 
 def in_one_line(error: BaseException, kind: type) -> str:
     """One line about `error`, which came out of `kind` or of what it calls."""
-    text = " ".join(str(error).split())
-    shown = text if len(text) <= 300 else f"{text[:300]} ..."
-    said = f"{type(error).__name__}: {shown}" if text else type(error).__name__
+    message = " ".join(str(error).split())
+    shown = message if len(message) <= 300 else f"{message[:300]} ..."
+    text = f"{type(error).__name__}: {shown}" if message else type(error).__name__
     place = _place(error, kind)
-    return f"{said} ({place})" if place else said
+    return f"{text} ({place})" if place else text
 
 
 def _place(error: BaseException, kind: type) -> str | None:

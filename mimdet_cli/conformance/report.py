@@ -27,12 +27,12 @@ class Report:
     @property
     def broken(self) -> list[str]:
         """Names of the broken promises."""
-        return [one.promise.name for one in self.outcomes if one.status == "broken"]
+        return [outcome.promise.name for outcome in self.outcomes if outcome.status == "broken"]
 
     @property
     def kept(self) -> bool:
         """Whether every promise is kept."""
-        return all(one.status == "kept" for one in self.outcomes)
+        return all(outcome.status == "kept" for outcome in self.outcomes)
 
     def error(self) -> PluginError | None:
         """The error that the command ends with, exit code 5; None if every promise is kept."""
@@ -55,24 +55,24 @@ class Report:
             "kept": self.kept,
             "promises": [
                 {
-                    "name": one.promise.name,
-                    "sentence": one.promise.sentence,
-                    "status": one.status,
-                    "measured": one.finding.measured or None,
-                    "broken": list(one.finding.broken),
-                    "because": one.because,
-                    "fix": one.promise.fix if one.status == "broken" else None,
-                    "seconds": round(one.seconds, 3),
+                    "name": outcome.promise.name,
+                    "sentence": outcome.promise.sentence,
+                    "status": outcome.status,
+                    "measured": outcome.finding.measured or None,
+                    "broken": list(outcome.finding.broken),
+                    "because": outcome.because,
+                    "fix": outcome.promise.fix if outcome.status == "broken" else None,
+                    "seconds": round(outcome.seconds, 3),
                 }
-                for one in self.outcomes
+                for outcome in self.outcomes
             ],
         }
 
     def lines(self) -> list[str]:
         """A line per promise; below a broken one, the numbers and the fix."""
-        seconds = sum(one.seconds for one in self.outcomes)
-        kept = sum(one.status == "kept" for one in self.outcomes)
-        shown = [line for one in self.outcomes for line in _shown(one)]
+        seconds = sum(outcome.seconds for outcome in self.outcomes)
+        kept = sum(outcome.status == "kept" for outcome in self.outcomes)
+        shown = [line for outcome in self.outcomes for line in _shown(outcome)]
         size = {True: ", at its tiny size", False: ", at the given or default options"}
         options = size[self.is_tiny] if self.options is not None else ""
         return [
@@ -84,7 +84,7 @@ class Report:
         ]
 
     def _first_fix(self) -> str:
-        return next(one.promise.fix for one in self.outcomes if one.status == "broken")
+        return next(outcome.promise.fix for outcome in self.outcomes if outcome.status == "broken")
 
 
 def _shown(outcome: PromiseOutcome) -> list[str]:
@@ -92,7 +92,7 @@ def _shown(outcome: PromiseOutcome) -> list[str]:
     line = f"{WORDS[outcome.status]:<8} {promise.name:<12} {promise.sentence}"
     if outcome.status == "kept":
         return [f"{line} ({finding.measured})"]
-    findings = [f"{'':21} {one}" for one in finding.broken]
+    findings = [f"{'':21} {breach}" for breach in finding.broken]
     if outcome.because is not None:
         return [f"{line}: cannot be judged until '{outcome.because}' is kept", *findings]
     return [line, *findings, f"{'':21} fix: {promise.fix}"]

@@ -77,8 +77,8 @@ def _wrong_chance(subject: Subject, declared: TokenSampling) -> Iterator[str]:
     torch.manual_seed(0)
     backbone = subject.kind(options)
     images, sizes = batch(backbone)
-    one, other = (evaluated(backbone, images, sizes, seed) for seed in (0, 1))
-    differ = any(not torch.equal(one[name], other[name]) for name in one)
+    first, second = (evaluated(backbone, images, sizes, seed) for seed in (0, 1))
+    differ = any(not torch.equal(first[name], second[name]) for name in first)
     if differ != half.stochastic:
         yield (
             f"at {HALF:g} of the tokens two seeds give {'different' if differ else 'the same'} "

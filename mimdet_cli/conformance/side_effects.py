@@ -42,8 +42,8 @@ def inputs(subject: Subject) -> Finding:
 @promise(
     "globals",
     "importing, building and running it changes no global state",
-    fix="leave global settings to the recipe and the user; draw from torch's generator without "
-    "seeding it.",
+    fix="leave global settings to the recipe and the user; use torch's generator without seeding "
+    "it.",
 )
 def global_state(subject: Subject) -> Finding:
     """Every global setting, before and after construction, evaluation and training.
@@ -70,7 +70,7 @@ def global_state(subject: Subject) -> Finding:
             torch.manual_seed(SEED)
             before = read_all()
             stage()
-            broken += [f"{name}: {one}" for one in changes(before, read_all())]
+            broken += [f"{name}: {change}" for change in changes(before, read_all())]
     return Finding(f"{len(SETTINGS)} settings in {len(stages)} stages", tuple(broken))
 
 
@@ -121,6 +121,6 @@ def _measured(subject: Subject) -> Finding:
 def _tensors() -> tuple[int, int]:
     """How many tensors there are, and their bytes."""
     gc.collect()
-    found = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
+    found = [item for item in gc.get_objects() if issubclass(type(item), Tensor)]
     sizes = [t.numel() * t.element_size() for t in found if t.layout == torch.strided]
     return len(found), sum(sizes)

@@ -106,12 +106,12 @@ def learning(subject: Subject) -> Finding:
     measured = f"loss {first:.3g} to {last:.3g}"
     if last <= SHARE * first:
         return Finding(measured)
-    asked = f"promised at most {SHARE * first:.3g}"
-    return Finding("", (f"{measured} in {STEPS} steps on one batch, {asked}",))
+    allowed = f"promised at most {SHARE * first:.3g}"
+    return Finding("", (f"{measured} in {STEPS} steps on one batch, {allowed}",))
 
 
 def shapes(side: int, seed: int) -> tuple[Tensor, Target]:
-    """One generated picture (3, side, side), and what is on it."""
+    """A generated image (3, side, side), and its annotations."""
     scene = random_scene(side, np.random.default_rng(seed))
     boxes = []
     for thing in scene.things:

@@ -28,7 +28,7 @@ class ImageUse(NamedTuple):
 
 
 class BatchKeys:
-    """The keys of every batch, generated anew for each pass; `length` is None if endless."""
+    """The keys of every batch, generated again for each pass; `length` is None if endless."""
 
     def __init__(self, batches: Callable[[], Iterator[list[Any]]], length: int | None) -> None:
         self.batches = batches
@@ -39,7 +39,7 @@ class BatchKeys:
 
     def __len__(self) -> int:
         if self.length is None:
-            raise TypeError("this loader has no end")
+            raise TypeError("this loader is endless")
         return self.length
 
 

@@ -1,7 +1,7 @@
 """One picture of the embedded data set: shapes that hide each other, on a cluttered background.
 
 The class is the shape; colours are random and mean nothing. A later object lies on top,
-and what it hides is no part of the mask below.
+and what it hides is not part of the mask below.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The embedded data set: coloured shapes in COCO format, generated from a seed.
 
 It needs no download, trains in minutes and has what real data have: objects that hide each other,
-polygons, compressed and uncompressed run lengths, a crowd region and an image without objects.
+polygons, compressed and uncompressed run lengths, a crowd region and an image without objects. The
 same arguments give the same bytes; image `i` of a split does not depend on the others.
 """
 

@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def restore(state: TrainState, folder: Path) -> None:
-    """Bring `state` to where `folder` (a whole step-N) left it."""
+    """Restore `state` from `folder`, a complete step-N."""
     manifest = read_manifest(folder)
     try:
         state.model.load_state_dict(load_file(folder / MODEL))

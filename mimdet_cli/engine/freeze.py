@@ -47,5 +47,5 @@ def _wrong(what: str, example: str) -> RecipeError:
     return RecipeError(
         what,
         where="train.freeze",
-        fix=f"give full parameter names{example}; `.*` stands for any rest.",
+        fix=f"give full parameter names{example}; `.*` matches anything.",
     )

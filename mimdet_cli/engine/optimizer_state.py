@@ -2,8 +2,8 @@
 
 A checkpoint holds the tensors as `NAME.ENTRY` (`rpn.conv.weight.exp_avg`), values that are not
 tensors under the same names, and which learning parameters had no state because they never had a
-gradient. The optimizer itself tells what must be there at resume: the entries that its first step
-makes for a parameter. Groups and their rates come from the recipe, not from the checkpoint.
+gradient. The optimizer itself determines what must be there at resume: the entries that its first
+step makes for a parameter. Groups and their rates come from the recipe, not from the checkpoint.
 """
 
 import copy
@@ -62,7 +62,9 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerStat
     values: dict[str, Plain] = {}
     without = []
     learning = {name: model.get_parameter(name) for name in _learning(model, optimizer)}
-    assert optimizer.state.keys() <= set(learning.values()), "state of what does not learn"
+    assert optimizer.state.keys() <= set(learning.values()), (
+        "state of a parameter that does not learn"
+    )
     for name, parameter in learning.items():
         state = optimizer.state.get(parameter, {})
         if not state:
@@ -71,7 +73,7 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerStat
             if isinstance(value, Tensor):
                 tensors[f"{name}.{key}"] = value.contiguous()
             else:
-                assert isinstance(value, Plain), f"'{key}' is {type(value)}, which no file holds"
+                assert isinstance(value, Plain), f"'{key}' is {type(value)}, which cannot be saved"
                 values[f"{name}.{key}"] = value
     return OptimizerState(tensors, values, tuple(without))
 
@@ -82,7 +84,7 @@ def put_back(
     """Restore what `collect` found, on each parameter's device and in its layout.
 
     Each learning parameter must have all entries that the optimizer keeps, or none if it had no
-    state when saved; other entries are errors. `folder` is where errors are said to be.
+    state when saved; other entries are errors. Errors name `folder` as their place.
     """
     expected = _expected(model, optimizer, saved)
     stored = {**saved.tensors, **saved.values}

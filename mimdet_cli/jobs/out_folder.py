@@ -1,4 +1,4 @@
-"""Choose the folder of a new run; without torch, so that a mistake is reported at once."""
+"""Choose the folder of a new run; without torch, so that a mistake is reported immediately."""
 
 from datetime import datetime
 from pathlib import Path

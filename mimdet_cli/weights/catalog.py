@@ -11,7 +11,7 @@ import yaml
 
 MAIN = "main"
 MAE_FAMILIES = {"raw pixels", "normalised pixels"}
-"""The values of `family` in the catalogue that stand for MAE's two targets."""
+"""The values of `family` in the catalogue that name MAE's two targets."""
 IMAGENET = {"pixel_mean": (123.675, 116.28, 103.53), "pixel_std": (58.395, 57.12, 57.375)}
 
 Pixel = tuple[float, float, float]

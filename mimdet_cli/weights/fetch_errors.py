@@ -1,4 +1,4 @@
-"""Why weights do not arrive: errors of the Hub, its cache and the weights folder, with the fix.
+"""Errors of fetching weights, from the Hub, its cache and the weights folder, with the fix.
 
 Tests run the commands that the messages suggest.
 """
@@ -48,8 +48,8 @@ def writing(folder: Path, name: str, elsewhere: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        said = error.strerror if isinstance(error, OSError) else None
-        reason = " ".join((said or str(error)).split()).rstrip(".")
+        message = error.strerror if isinstance(error, OSError) else None
+        reason = " ".join((message or str(error)).split()).rstrip(".")
         raise WeightsError(
             f"'{name}' cannot be written: {reason}.",
             where=str(folder),
@@ -110,7 +110,7 @@ def _refused(wanted: HubFile, error: Any) -> WeightsError:
         return WeightsError(
             "too many requests to the Hub from this address (429), even after waiting.",
             where=_url(wanted),
-            fix=f"wait some minutes, then `{wanted.command}`; HF_TOKEN raises the limit.",
+            fix=f"wait a few minutes, then `{wanted.command}`; HF_TOKEN raises the limit.",
         )
     if status in (401, 403):
         return WeightsError(
@@ -136,7 +136,7 @@ def _gated(wanted: HubFile) -> WeightsError:
             fix=f"accept them at {_url(wanted)}, then `HF_TOKEN=hf_... {wanted.command}`.",
         )
     return WeightsError(
-        f"'{wanted.repo}' is open only to users who have accepted its terms; yours has not.",
+        f"'{wanted.repo}' requires users to accept its terms, and this token's user has not.",
         where=_url(wanted),
         fix=f"accept them at {_url(wanted)} as that user, then `{wanted.command}`.",
     )

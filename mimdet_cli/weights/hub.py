@@ -1,6 +1,6 @@
 """Files of the Hugging Face Hub, through `huggingface_hub` and its shared cache.
 
-The client brings what a download needs: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE,
+The client provides what a download needs: HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE,
 timeouts, retries of 429 and 5xx, resuming within one call, a lock per file, and names that appear
 only when a file is whole. What it lacks, checking the hash, is done here.
 """
@@ -64,7 +64,7 @@ def fetch(wanted: HubFile, progress: Progress) -> Fetched:
 
 
 def refetch(wanted: HubFile, progress: Progress) -> Fetched:
-    """The file from the Hub, in the place of the one in the cache."""
+    """The file from the Hub, replacing the one in the cache."""
     with _logged_to(progress):
         found = replace(offer(wanted), cached=False)
         path = _download(wanted, found, progress, force=True)

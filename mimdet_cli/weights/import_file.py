@@ -1,4 +1,4 @@
-"""A weights file of the user's becomes safetensors in the weights folder; pickles run no code."""
+"""Import a user's file into the weights folder as safetensors, without running pickled code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -149,7 +149,7 @@ def _tensors(path: Path) -> "Mapping[str, Tensor]":
         raise WeightsError(
             f"the file holds several models: {names}.",
             where=str(path),
-            fix="save the one you want to a file of its own with `torch.save`.",
+            fix="save the one you want to a separate file with `torch.save`.",
         )
     return read_tensors(path, next(iter(usual or found), USUAL_WRAPPERS[0]))
 
@@ -166,5 +166,5 @@ def _check(tensors: "Mapping[str, Tensor]", entry: CatalogEntry, path: Path) -> 
         raise WeightsError(
             f"this is not {entry.about}: {'; '.join(wrong)}.",
             where=str(path),
-            fix=f"use {entry.where}." if entry.where else "use the file that the name stands for.",
+            fix=f"use {entry.where}." if entry.where else "use the file that the name refers to.",
         )

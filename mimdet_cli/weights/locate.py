@@ -81,7 +81,8 @@ def pixel_warnings(sources: Iterable[LocatedWeights], data: Data) -> list[str]:
         ]
         if wrong:
             warnings.append(
-                f"'{source.name}' was trained with a pixel normalisation other than the recipe's; "
+                f"'{source.name}' was trained with a different pixel normalisation than the "
+                f"recipe's; "
                 f"`{' '.join(wrong)}` makes them equal."
             )
     return warnings

@@ -118,7 +118,7 @@ def announce(
     recorded = f"recorded {commit}sha256 {record.upstream_sha256}"
     if before is not None:
         if before.upstream_sha256 != record.upstream_sha256:
-            progress.say(f"{name}: {recorded} in place of {before.upstream_sha256}")
+            progress.say(f"{name}: {recorded} instead of {before.upstream_sha256}")
         return
     progress.say(
         f"{name}: first time on this machine; {recorded} in {weights_folder() / NAME}, which "

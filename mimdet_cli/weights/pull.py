@@ -1,4 +1,4 @@
-"""Fetch weights from the Hub, and hold them to what was recorded the first time."""
+"""Fetch weights from the Hub, and check them against what the first pull recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ class WeightsRequest:
 def pull(
     names: Sequence[str], options: PullOptions, *, dry_run: bool, progress: Progress
 ) -> list[WeightsResult]:
-    """Every name, also those after one that fails; all errors at the end."""
+    """Pull every name, even after one fails; all errors are raised at the end."""
     done: list[WeightsResult] = []
     errors: list[WeightsError] = []
     for name in dict.fromkeys(names):
@@ -77,7 +77,7 @@ def pull(
 
 
 def parse_request(name: str, options: PullOptions) -> WeightsRequest:
-    """What `name` stands for: known weights, or OWNER/REPOSITORY on the Hub."""
+    """What `name` refers to: known weights, or OWNER/REPOSITORY on the Hub."""
     names = known()
     if name in names:
         refuse_format(name, options.format)

@@ -1,4 +1,4 @@
-"""Start a detector from another mimdet checkpoint; only layers of other classes start anew.
+"""Start a detector from another mimdet checkpoint; only the layers of other classes are reset.
 
 Nothing is skipped in silence: a tensor that is not copied belongs to other classes or to a mask
 head that only one of the two has, and is reported with the reason. Other differences are errors.
@@ -55,11 +55,11 @@ def transfer(
     own = detector.state_dict()
     masks = [any(key.startswith(MASK_HEAD) for key in state) for state in (own, tensors)]
     difference = AllowedDifference(classes=not same_classes, masks=masks[0] != masks[1])
-    anew = [key for key in own if difference.reason(key)]
+    fresh_keys = [key for key in own if difference.reason(key)]
     dropped = {key: reason for key in tensors if (reason := difference.reason(key))}
     kept = {key: tensor for key, tensor in tensors.items() if key not in dropped}
     state = {key: _resized(key, tensor, own, maps) for key, tensor in kept.items()}
-    _refuse_differences(state, own, anew, file, fix)
+    _refuse_differences(state, own, fresh_keys, file, fix)
     detector.load_state_dict({**own, **state})
     learned = {key for key, tensor in own.items() if torch.is_floating_point(tensor)}
     count = sum(own[key].numel() for key in state if key in learned)
@@ -68,7 +68,7 @@ def transfer(
         format=FORMAT,
         loaded=tuple(state),
         resized=tuple(key for key in state if state[key] is not kept[key]),
-        fresh=tuple(key for key in anew if key in learned),
+        fresh=tuple(key for key in fresh_keys if key in learned),
         missing=(),
         dropped=dropped,
         promised_parameters=count,
@@ -94,21 +94,25 @@ def _resized(
 
 
 def _refuse_differences(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor], anew: list[str], file: Path, fix: str
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    fresh_keys: list[str],
+    file: Path,
+    fix: str,
 ) -> None:
     there = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    here = {key: tuple(tensor.shape) for key, tensor in own.items() if key not in anew}
+    here = {key: tuple(tensor.shape) for key, tensor in own.items() if key not in fresh_keys}
     differing = [key for key in there | here if there.get(key) != here.get(key)]
     if not differing:
         return
-    told = [
+    differences = [
         f"{key} ({there.get(key, 'not there')} in the checkpoint, {here.get(key, 'not there')} "
         "in the recipe's model)"
         for key in differing
     ]
     raise WeightsError(
         f"the checkpoint does not fit the recipe's model; {len(differing)} tensors differ: "
-        f"{first_of(told, SHOWN)}.",
+        f"{first_of(differences, SHOWN)}.",
         where=str(file),
         fix=fix,
     )

@@ -176,5 +176,5 @@ def test_ablation_that_cannot_shrink_at_all_is_refused(mimdet, tmp_path, monkeyp
         mimdet("ablate", "mine.yaml", "--base", "demo"), 2,
         "error: nothing of 'mine' can be run from the base 'demo'.",
         "  at:  'mae': pre-trained weights do not come in this size",
-        "  fix: omit --base, or give one of the size that the ablation is about.",
+        "  fix: omit --base, or give a base of the size that the ablation studies.",
     )  # fmt: skip

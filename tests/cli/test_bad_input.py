@@ -198,8 +198,8 @@ def test_damaged_image_ends_training_and_is_named(train, own_shapes, workers):
         image.write_bytes(image.read_bytes()[:700])
     outcome = train("--set", f"data.workers={workers}")
     assert (outcome.code, outcome.out) == (3, "")
-    story, errors = outcome.err.split("error: ", 1)
-    assert len(story.splitlines()) == 5
+    log, errors = outcome.err.split("error: ", 1)
+    assert len(log.splitlines()) == 5
     first, second = errors.split("error: ")  # both images of the batch
     for one in (first, second):
         what, where, fix = one.splitlines()

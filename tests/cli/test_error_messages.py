@@ -11,7 +11,7 @@ def test_version_is_a_result(mimdet):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "story"),
+    ("arguments", "message"),
     [
         (
             ("train", "nowhere"),
@@ -59,9 +59,9 @@ def test_version_is_a_result(mimdet):
         ),
     ],
 )
-def test_bad_command_line_is_explained(mimdet, arguments, story):
+def test_bad_command_line_is_explained(mimdet, arguments, message):
     outcome = mimdet(*arguments)
-    assert (outcome.code, outcome.out, outcome.err) == (2, "", story)
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", message)
 
 
 def test_misspelt_key_names_its_nearest_neighbour_and_its_line(mimdet, tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "story"),
+    ("arguments", "code", "message"),
     [
         (("runs/gone",), 4, "error: there is no run at runs/gone.\n  fix: give a run folder.\n"),
         (
@@ -106,9 +106,9 @@ def test_option_that_does_not_apply_is_refused(mimdet, files, arguments, what):
         ),
     ],
 )
-def test_missing_run_or_file_is_named(mimdet, files, arguments, code, story):
+def test_missing_run_or_file_is_named(mimdet, files, arguments, code, message):
     outcome = mimdet("eval", *arguments)
-    assert (outcome.code, outcome.out, outcome.err) == (code, "", story)
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", message)
 
 
 @pytest.fixture
@@ -337,8 +337,8 @@ def test_ratio_may_be_given_in_one_way_only(mimdet, run):
 def test_checkpoint_of_another_recipe_is_refused(mimdet, run):
     outcome = mimdet("eval", run, "--set", "backbone.decoder_width=48")
     assert (outcome.code, outcome.out) == (4, "")
-    story, what, where, fix = outcome.err.splitlines()
-    assert story == f"checkpoint {run / 'last'} (step 4)"
+    log, what, where, fix = outcome.err.splitlines()
+    assert log == f"checkpoint {run / 'last'} (step 4)"
     assert what.startswith("error: the checkpoint does not fit its recipe: ")
     assert where == f"  at:  {run / 'last' / 'model.safetensors'}"
     assert fix == ("  fix: do not override the backbone or head of a trained model.")

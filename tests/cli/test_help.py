@@ -1,6 +1,6 @@
 """The whole help text of every verb; a change is deliberate.
 
-The texts are kept in `help/`; write one anew with `COLUMNS=100 mimdet VERB --help > FILE`.
+The texts are kept in `help/`; rewrite one with `COLUMNS=100 mimdet VERB --help > FILE`.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Help, version and completion answer without torch, in a process of their own."""
+"""Help, version and completion answer without torch, in a separate process."""
 
 import os
 import subprocess

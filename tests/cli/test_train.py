@@ -1,4 +1,4 @@
-"""`mimdet train`: what it refuses at once, what a run leaves behind, and what it says."""
+"""`mimdet train`: what it refuses, what a run writes, and what it prints."""
 
 import json
 import re
@@ -83,11 +83,11 @@ def test_result_is_the_ap_and_the_folder_and_the_story_is_told_apart(
     assert re.fullmatch("mask AP" + row, mask)
     assert re.fullmatch(r"trained 4 steps in \d+ min \d\d s", took)
     assert where == f"run folder with plots: {out}"
-    story = [re.sub(r"\d+\.\d\d? s/step|\d+:\d\d|\d+\.\d+(e-\d\d)?", "N", line)
+    log = [re.sub(r"\d+\.\d\d? s/step|\d+:\d\d|\d+\.\d+(e-\d\d)?", "N", line)
              for line in outcome.err.splitlines()]  # fmt: skip
     step = "step {}/4  loss N  lr N  N  eta N"
     scored = "step {}: box_ap N  box_ap50 N  mask_ap N  mask_ap50 N"
-    assert story == [
+    assert log == [
         "train: 8 images (7 with objects), 41 objects, 3 classes",
         "val: 4 images (3 with objects), 13 objects, 3 classes",
         "weights: random, because init.weights is null",

@@ -115,7 +115,7 @@ def test_relock_replaces_the_record_of_an_import(mimdet, imported, own, store):
     outcome = mimdet("weights", "relock", imported, "--import", own, "--json")
     assert outcome.code == 0
     after = locked(store)["source_sha256"]
-    assert outcome.err == f"mine: recorded sha256 {after} in place of {before['source_sha256']}\n"
+    assert outcome.err == f"mine: recorded sha256 {after} instead of {before['source_sha256']}\n"
 
 
 def test_relock_accepts_another_copy_from_a_folder(mimdet, imported, own, store, tmp_path):

@@ -39,11 +39,11 @@ def write(tmp_path, monkeypatch):
 def refused(write, mimdet, shapes, tmp_path):
     """Train a tiny backbone with `--set` values, and compare all that is said with `lines`."""
 
-    def check(backbone, sets, *lines, story=()):
+    def check(backbone, sets, *lines, log=()):
         changes = [word for one in sets for word in ("--set", one)]
         outcome = mimdet("train", write(backbone), "--data", shapes, "--out", "run", *changes)
         assert (outcome.code, outcome.out) == (2, "")
-        assert outcome.err.splitlines() == [*story, *lines]
+        assert outcome.err.splitlines() == [*log, *lines]
         assert not (tmp_path / "run").exists()
 
     return check
@@ -136,8 +136,8 @@ def test_name_that_timm_does_not_know(refused, model, near):
 def test_cascade_with_mmdetections_rules(refused):
     refused(
         "vitdet", ["head.cascade=true", "head.rules=mmdet"],
-        "error: head.cascade follows detectron2; it does not go with head.rules: mmdet, whose "
-        "cascade is another one (three mask heads, IoU losses); set rules to detectron2.",
+        "error: head.cascade follows detectron2 and cannot be combined with head.rules: mmdet, "
+        "whose cascade differs (three mask heads, IoU losses); set rules to detectron2.",
         "  at:  --set head.cascade=true; --set head.rules=mmdet",
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_images_larger_than_the_square_of_the_backbone(refused, backbone, by, ke
         f"'{backbone}' pads images to.",
         f"  at:  {key}",
         f"  fix: set '{key}' to at most 128, or increase {by}.",
-        story=READ,
+        log=READ,
     )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_sizes_of_training_and_evaluation_are_refused_together(refused):
                 f"  fix: set '{key}' to at most 128, or increase 'backbone.square'.",
             )
         ),
-        story=READ,
+        log=READ,
     )  # fmt: skip
 
 
@@ -195,9 +195,9 @@ def test_pattern_that_freezes_nothing(refused):
         "vitdet", ["train.freeze=[backbone\\.block\\..*]"],
         "error: 'backbone\\.block\\..*' matches no parameter.",
         "  at:  train.freeze",
-        "  fix: give full parameter names such as 'backbone.blocks.3.norm2.bias'; `.*` stands for "
-        "any rest.",
-        story=READ,
+        "  fix: give full parameter names such as 'backbone.blocks.3.norm2.bias'; `.*` matches "
+        "anything.",
+        log=READ,
     )  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def test_several_wrong_options_of_a_backbone_are_all_listed(refused):
 def test_several_contradictions_of_a_backbone_are_all_listed(refused):
     refused(
         "vitdet", ["backbone.heads=5", "backbone.window=9", "backbone.global_blocks=[4]"],
-        "error: 'backbone.width' 32 does not divide by 'backbone.heads' 5: use one of 1, 2, 4, 8, "
+        "error: 'backbone.width' 32 is not divisible by 'backbone.heads' 5: use one of 1, 2, 4, 8, "
         "16, 32; 'backbone.window' 9 is larger than the grid of 8 x 8 tokens: use at most 8; "
         "'backbone.global_blocks' names block 4, the last one of a depth of 4 is 3.",
         f"  at:  {line('vitdet', 'width')}; --set backbone.heads=5; --set backbone.window=9; "

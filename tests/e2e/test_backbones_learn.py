@@ -31,7 +31,7 @@ MINUTES = 60
 
 @pytest.fixture(scope="module")
 def mimdet():
-    """Run the command in a process of its own; its standard output."""
+    """Run the command in a separate process; returns its standard output."""
 
     def run(*arguments):
         done = subprocess.run(
@@ -81,8 +81,8 @@ def box_ap(mimdet, data, tmp_path, tell):
         )
         found = json.loads(report)
         ap = found["ap"]["box_ap"]
-        told = " ".join((name, f"seed {seed}", *sets))
-        tell(f"{told}: box AP {ap:.1f} after {found['train_s']:.0f} s")
+        label = " ".join((name, f"seed {seed}", *sets))
+        tell(f"{label}: box AP {ap:.1f} after {found['train_s']:.0f} s")
         return ap
 
     return trained

@@ -1,4 +1,4 @@
-"""Released detectors go through `mimdet convert` and `mimdet predict` as processes of their own.
+"""Released detectors go through `mimdet convert` and `mimdet predict` as separate processes.
 
 The frozen detections were computed by detectron2 and by the released MIMDet on uint8 images, so
 that a PNG at its own size is their exact input. Tolerances, for fp32 sums in another order: boxes

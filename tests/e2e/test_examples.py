@@ -71,7 +71,7 @@ def installed(site, mimdet, monkeypatch):
 
 @pytest.fixture
 def command(site, tmp_path):
-    """The same in a process of its own, started in another folder."""
+    """The same in a separate process, started in another folder."""
 
     def call(*words: object) -> str:
         done = run(sys.executable, "-m", "mimdet_cli", *words, cwd=tmp_path, PYTHONPATH=str(site))

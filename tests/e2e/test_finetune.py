@@ -62,7 +62,7 @@ def test_the_same_classes_take_every_tensor_over(finetune, trained, shapes):
     assert (record["format"], record["share"], record["step"]) == ("mimdet run", 1, 4)
 
 
-def test_other_names_start_the_class_layers_anew_and_say_so(finetune, trained, own_shapes):
+def test_other_class_names_reset_the_class_layers_and_say_so(finetune, trained, own_shapes):
     rename_classes(own_shapes, ["circle", "square", "star"])
     outcome, run = finetune(trained / "best", own_shapes)
     assert outcome.code == 0, outcome.err

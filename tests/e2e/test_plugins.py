@@ -1,5 +1,5 @@
 """Packages of third parties, built and installed by pip: a good one is used like ours, broken ones
-hurt nobody who does not name them. `plugins/packages.py` has their sources."""
+affect no command that does not name them. `plugins/packages.py` has their sources."""
 
 import json
 import os

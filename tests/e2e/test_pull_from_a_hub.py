@@ -384,8 +384,8 @@ def test_pickle_of_the_catalogue_becomes_safetensors(machine, hub, tmp_path):
 def test_missing_weights_of_a_recipe_name_both_commands(machine, mimdet, tiny, shapes, monkeypatch):
     monkeypatch.setenv("MIMDET_WEIGHTS", str(machine.weights))
     run = machine.root / "run"
-    told = mimdet("train", tiny, "--data", shapes, "--out", run, "--set", "init.weights=mae-base")
-    outcome = Outcome(told.code, told.out, told.err)
+    result = mimdet("train", tiny, "--data", shapes, "--out", run, "--set", "init.weights=mae-base")
+    outcome = Outcome(result.code, result.out, result.err)
     refused(outcome, "'mae-base' (MAE ViT-Base, encoder and decoder) is not on this machine")
     assert outcome.suggestions() == [
         "mimdet pull mae-base",

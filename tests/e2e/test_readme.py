@@ -2,7 +2,7 @@
 
 What the README takes for granted is put there first: small data under the names that it uses, files
 of released weights at the tests' size, a Hub on the loopback interface. Trainings are made short by
-the words in `SHORTER`. The blocks run in order, but for that which makes the backbone `my_net`.
+the words in `SHORTER`. The blocks run in order, except the one that makes the backbone `my_net`.
 """
 
 import json

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def mimdet(*arguments: object) -> tuple[str, list[str]]:
-    """Output, and the lines of the story that are not of the usual kind."""
+    """Output, and the unusual lines of the log."""
     done = subprocess.run(
         [sys.executable, "-m", "mimdet_cli", *map(str, arguments)],
         capture_output=True,

@@ -153,7 +153,7 @@ def test_optimizer_state_that_does_not_fit_is_refused_at_resume(
     ]
 
 
-def test_run_that_was_killed_before_its_first_checkpoint_starts_anew(
+def test_run_that_was_killed_before_its_first_checkpoint_starts_over(
     mimdet, trained, tiny, shapes, tmp_path
 ):
     run = tmp_path / "run"

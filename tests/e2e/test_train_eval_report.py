@@ -41,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 def test_training_prints_its_result_on_stdout_alone(folder):
     lines = (folder / "train.out").read_text().splitlines()
     assert [line[:7] for line in lines] == ["box AP ", "mask AP", "trained", "run fol"]
-    story = (folder / "train.err").read_text()
-    assert "AP50" not in story
-    assert "\x1b" not in story, "no colours off a terminal"
+    log = (folder / "train.err").read_text()
+    assert "AP50" not in log
+    assert "\x1b" not in log, "no colours off a terminal"
 
 
 def test_score_of_the_run_is_that_of_its_last_training_step(folder):

@@ -36,7 +36,7 @@ BAD = {
 
 
 def apply(diff: str, file: Path) -> None:
-    """Put the lines with a plus in place of those with a minus; the others say where."""
+    """Replace the lines with a minus by those with a plus; the others locate them."""
     lines = diff.splitlines()
     before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
     after = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "-")
@@ -53,7 +53,7 @@ def reader(tmp_path_factory):
 
 @pytest.mark.timeout(1800)
 def test_every_step_of_the_tutorial_works_as_it_is_written(reader):
-    told = ""
+    output = ""
     followed = [
         block
         for block in blocks(TUTORIAL.read_text())
@@ -62,12 +62,12 @@ def test_every_step_of_the_tutorial_works_as_it_is_written(reader):
     assert len(followed) >= 14
     for block in followed:
         if block.kind == "bash":
-            told += reader.run(block.text)
+            output += reader.run(block.text)
         elif block.kind == "diff":
             apply(block.text, reader.folder / MODULE)
         else:
             (reader.folder / block.file).write_text(block.text)
-    for said in (
+    for phrase in (
         "my_net       mimdet-my-net",
         "18 of 18 promises kept",
         '"description": "Side of the convolution in every block."',
@@ -76,7 +76,7 @@ def test_every_step_of_the_tutorial_works_as_it_is_written(reader):
         "kernel=7",
         "passed",
     ):
-        assert said in told
+        assert phrase in output
     assert list((reader.folder / "dist").glob("mimdet_my_net-0.1.0-*.whl"))
 
 
@@ -84,8 +84,8 @@ def test_wrong_option_is_refused_with_the_words_of_the_tutorial(reader):
     (console,) = (block.text for block in blocks(TUTORIAL.read_text()) if block.kind == "console")
     command, _, expected = console.partition("\n")
     (reader.folder / "wrong.yaml").write_text("backbone:\n  name: my_net\n  kernel: 4\n")
-    said = reader.run(f"{command.removeprefix('$ ')} || test $? = 2")
-    assert said == expected
+    output = reader.run(f"{command.removeprefix('$ ')} || test $? = 2")
+    assert output == expected
 
 
 def claim(folder: Path, distribution: str, version: str, name: str) -> None:

@@ -122,14 +122,14 @@ def test_a_list_gives_a_list_in_its_order(detector, shapes):
 def test_predictions_are_those_of_the_commands(detector, trained, shapes, mimdet, tmp_path):
     files = sorted((shapes / "val").iterdir())
     assert mimdet("predict", trained, *files, "--out", tmp_path).code == 0
-    told = json.loads((tmp_path / "predictions.json").read_text())
+    saved = json.loads((tmp_path / "predictions.json").read_text())
     ours = [
         entry
         for image_id, file in enumerate(files, 1)
         for entry in detector.predict(file, score=0.0).to_coco(image_id)
     ]
-    assert len(told) > 20
-    assert json.loads(json.dumps(ours)) == told
+    assert len(saved) > 20
+    assert json.loads(json.dumps(ours)) == saved
 
 
 def test_sampled_tokens_of_an_image_are_those_of_eval_whatever_comes_before(
@@ -143,8 +143,8 @@ def test_sampled_tokens_of_an_image_are_those_of_eval_whatever_comes_before(
     assert all(map(same, forwards, reversed(backwards)))
     out = tmp_path / "half"
     assert mimdet("eval", trained, "--ratio", "0.5", "--out", out).code == 0
-    told = json.loads((out / "predictions.json").read_text())
-    ids = {entry["image_id"] for entry in told}
+    saved = json.loads((out / "predictions.json").read_text())
+    ids = {entry["image_id"] for entry in saved}
     images = json.loads((shapes / "annotations" / "instances_val.json").read_text())["images"]
     ours = [
         entry
@@ -154,7 +154,7 @@ def test_sampled_tokens_of_an_image_are_those_of_eval_whatever_comes_before(
         )
     ]
     assert len(ids) == 4
-    assert json.loads(json.dumps(ours)) == told
+    assert json.loads(json.dumps(ours)) == saved
 
 
 def test_score_keeps_the_better_detections_alone(detector, photo):
@@ -234,7 +234,7 @@ def test_jobs_are_quiet_but_for_warnings_and_tell_who_listens(tiny, own_shapes, 
         mimdet_cli.train(
             tiny,
             data=own_shapes,
-            out=tmp_path / "told",
+            out=tmp_path / "saved",
             overrides={**once, "train.log_every": 1},
             progress=mimdet_cli.Console(),
         )

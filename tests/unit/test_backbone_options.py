@@ -64,7 +64,7 @@ def theirs(site):
 
 @pytest.fixture
 def declared(site):
-    """One whose options are a module of their own, and whose class cannot be loaded."""
+    """One whose options are in a separate module, and whose class cannot be loaded."""
     (site / "theirs_options.py").write_text(OPTIONS)
     broken = "raise RuntimeError('no compiler')"
     install(site, "theirs", "theirs = theirs_module:X", broken, "theirs = theirs_options:Options")
@@ -132,8 +132,8 @@ def test_options_checked_apart_do_not_tell_how_tokens_are_sampled(theirs):
 def test_third_partys_wrong_values_are_told_with_their_lines(theirs):
     with pytest.raises(RecipeError) as caught:
         backbone_options.check("theirs", {"width": "wide", "wdth": 3}, HERE)
-    told = [(one.what, one.where, one.fix) for one in caught.value.each()]
-    assert told == [
+    errors = [(error.what, error.where, error.fix) for error in caught.value.each()]
+    assert errors == [
         ("'backbone.wdth' is not a recipe key.", "default", "did you mean 'width'?"),
         ("'backbone.width' cannot be 'wide'.", "mine.yaml, line 3", "give a whole number."),
     ]

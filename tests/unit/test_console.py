@@ -1,4 +1,4 @@
-"""Results on one stream, the story on the other, nothing but plain lines off a terminal."""
+"""Results go to stdout, the log to stderr; off a terminal only plain lines."""
 
 import io
 import json

@@ -32,7 +32,7 @@ def test_joined_errors_keep_their_order_and_those_they_already_carry():
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "story"),
+    ("raised", "code", "message"),
     [
         (
             DataError("x is broken.", where="a.json", fix="mend it."),
@@ -72,14 +72,14 @@ def test_joined_errors_keep_their_order_and_those_they_already_carry():
     ],
 )
 def test_what_a_command_raises_becomes_one_message_and_an_exit_code(
-    mimdet, monkeypatch, raised, code, story
+    mimdet, monkeypatch, raised, code, message
 ):
     def fail(*_: object, **__: object) -> None:
         raise raised
 
     monkeypatch.setattr("mimdet_cli.commands.train.load_recipe", fail)
     outcome = mimdet("train", "demo")
-    assert (outcome.code, outcome.out, outcome.err) == (code, "", story)
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", message)
 
 
 def test_traceback_option_shows_the_traceback_wherever_it_stands(mimdet):

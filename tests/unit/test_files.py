@@ -1,4 +1,4 @@
-"""Files and folders are there whole or not at all."""
+"""Files and folders appear complete or not at all."""
 
 import os
 import stat

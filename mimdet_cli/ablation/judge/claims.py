@@ -89,7 +89,7 @@ def quantities(rule: Rule) -> Iterator[Quantity]:
             first, second, *_ = rule.cells
             *_, before, last = rule.cells
             terms = [(1.0, second), (-1.0, first), (1.0, before), (-1.0, last)]
-            yield Quantity("first step less the last", terms)
+            yield Quantity("first step minus last step", terms)
         case _:
             assert_never(rule)
 

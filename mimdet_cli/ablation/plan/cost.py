@@ -73,7 +73,7 @@ class PlanCost:
         line = f"left: {counted(total['steps'], 'step')}, {counted(total['images'], 'image')}"
         line += f", {total['gmacs']:.3g} GMACs"
         uncounted = sum(work.gmacs is None for work in self.left.values())
-        line += f" without {counted(uncounted, 'run')} that cannot be counted" if uncounted else ""
+        line += f", excluding {counted(uncounted, 'run')} of unknown cost" if uncounted else ""
         if total["seconds"] is not None:
             pace = f"at the pace of {counted(self.done, 'run')} in this folder"
             line += f"; about {lasting(total['seconds'])} {pace}"

@@ -141,7 +141,7 @@ def refuse_starts(definition: Definition, trainings: Sequence[Training]) -> None
             circle = " -> ".join(f"'{name}'" for name in (label, *line))
             errors.append(
                 RecipeError(
-                    f"a training starts from itself: {circle}.",
+                    f"a training cannot start from itself: {circle}.",
                     where=where,
                     fix="omit `after` in one of them.",
                 )
@@ -213,7 +213,7 @@ def _varied_and_set(
     varied = {*definition.ablation.axes, *evaluated}
     return [
         RecipeError(
-            f"'{override.key}' is what '{definition.name}' varies, so it cannot be set.",
+            f"'{definition.name}' varies '{override.key}', so it cannot be set.",
             where=str(override.origin),
             fix="omit it, or copy the ablation to a file and change its values there.",
         )

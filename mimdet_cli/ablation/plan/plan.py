@@ -161,9 +161,9 @@ def make_plan(request: Request) -> Plan:
     refuse_cells(definition, [cell.label for cell in cells], hidden)
     if not found:
         raise RecipeError(
-            f"nothing of '{definition.name}' can be run from the base '{start.path.stem}'.",
+            f"no cell of '{definition.name}' can be run from the base '{start.path.stem}'.",
             where="; ".join(f"'{label}': {reason}" for label, reason in left_out.items()),
-            fix="omit --base, or give one of the size that the ablation is about.",
+            fix="omit --base, or give a base of the size that the ablation studies.",
         )
     data = data_identity(next(iter(found.values())).recipe.recipe.data, request.out)
     return Plan(request, definition, start, data, _runs(names, cells), tuple(cells), left_out)
@@ -264,9 +264,9 @@ def _is_below(definition: Definition, resolved: Resolved, settings: Mapping[str,
 def _number(key: str, values: Mapping[str, Any], where: str) -> float:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        said = "is not set" if value is None else f"is {value!r}"
+        state = "is not set" if value is None else f"is {value!r}"
         raise RecipeError(
-            f"'{key}' {said}; `at_least` compares numbers.", where=where, fix="give another key."
+            f"'{key}' {state}; `at_least` compares numbers.", where=where, fix="give another key."
         )
     return value
 

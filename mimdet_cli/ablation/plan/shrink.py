@@ -4,7 +4,7 @@ With `--base`, every training starts from that recipe and keeps its data, head, 
 optimizer. The backbone of a training that names a recipe, or of the ablation's own base if it has
 another one, replaces the backbone of `--base`. A base that trains from random weights is small:
 backbones then have their `tiny` size, and trainings from pre-trained weights are left out, because
-there are no such weights of that size. Lengths keep their proportion: 6 of 36 epochs become a sixth
+no such weights exist at that size. Lengths keep their proportion: 6 of 36 epochs become a sixth
 of the base's steps.
 """
 
@@ -46,7 +46,7 @@ ONLY_AT_THE_END = (
 )
 
 
-class LeftOut(Exception):  # noqa: N818 - nobody made a mistake
+class LeftOut(Exception):  # noqa: N818 - not a mistake
     """A training that does not exist at the size of the base, with the reason."""
 
 
@@ -174,7 +174,7 @@ def _recipe(path: Path) -> Recipe:
 
 
 def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -> Draft:
-    """The draft with another section in place of its own."""
+    """The draft with `section` replaced."""
     origins = {
         key: place
         for key, place in draft.origins.items()
@@ -213,7 +213,7 @@ def _in_proportion(length: Override, own: Train, base: Train) -> Override:
     whole = own.epochs if length.key == "train.epochs" else own.steps
     if whole is None:
         raise LeftOut(
-            f"'{length.key}: {length.value}' is in other units than the length it changes"
+            f"'{length.key}: {length.value}' is not in the units of the length that it changes"
         )
     share = length.value / whole
     if base.steps is not None:

@@ -1,7 +1,7 @@
 """The paper: its published figures, and what sets our runs apart from its own.
 
-Published figures are related to the paper's own default cell; nothing of ours is used. What sets
-the runs apart is said in sentences that follow from the record.
+Published figures are compared with the paper's own default cell only, never with ours. The
+sentences on how our runs differ are derived from the record.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +32,9 @@ OTHER_GPU: Final = "other GPU"
 class PaperRow:
     """Published figures of a cell by metric key, in the paper's units.
 
-    `relative` relates them to the paper's figures of the default cell: AP by difference in points,
-    costs as multiples. `gpu` is that of the hours; `apart` says why those are not compared, if so.
+    `relative` compares them with the paper's figures of the default cell: AP by difference in
+    points, costs as multiples. `gpu` is that of the hours; `apart` says why those are not compared,
+    if so.
     """
 
     values: Mapping[str, float]
@@ -44,7 +45,7 @@ class PaperRow:
 
 @dataclass(frozen=True, slots=True)
 class TypicalRun:
-    """A trained run that stands for the others: its cell, its recipe and its val split."""
+    """A trained run that represents the others: its cell, its recipe and its val split."""
 
     cell: CellRecord
     recipe: ResolvedRecipe
@@ -113,7 +114,7 @@ def _of_recipe(record: AblationRecord, typical: TypicalRun) -> Iterator[str]:
 def _of_base(record: AblationRecord) -> Iterator[str]:
     if record.base != record.own_base:
         small = ", with every backbone at its tiny size" if record.small else ""
-        yield f"Trained from `{record.base}` in place of `{record.own_base}`{small}."
+        yield f"Trained from `{record.base}` instead of `{record.own_base}`{small}."
     if record.overrides:
         yield (
             "Changed by `--set`: "
@@ -169,13 +170,13 @@ def _of_weights(ours: str | None, theirs: str | None) -> Iterator[str]:
     if ours == theirs or theirs is None:
         return
     if ours is not None:
-        yield f"Trained from the weights `{ours}` in place of `{theirs}`."
+        yield f"Trained from the weights `{ours}` instead of `{theirs}`."
         return
     known = catalog.entries().get(theirs)
     is_mae = known is not None and known.family in catalog.MAE_FAMILIES
     kind = "MIM pre-training" if is_mae else "pre-training"
     yield (
-        f"Trained from random weights in place of `{theirs}`. Without {kind}, runs at small scale "
+        f"Trained from random weights instead of `{theirs}`. Without {kind}, runs at small scale "
         "say nothing for or against the papers' claims about the accuracy that it gives."
     )
 
@@ -195,5 +196,5 @@ def _of_devices(runs: Mapping[str, RunRecord]) -> Iterator[str]:
     elif devices:
         yield (
             f"Times and memory were measured on different devices ({'; '.join(devices)}) and are "
-            "related only between cells on the same device."
+            f"compared only between cells on the same device."
         )

@@ -253,7 +253,7 @@ def _legend_below(
 
 
 def _draw_list(summary: Summary, path: Path) -> None:
-    """Draw the cells from top to bottom, ours in point panel, the paper's in another."""
+    """Draw the cells from top to bottom, ours in one panel, the paper's in another."""
     rows, default = summary.rows, summary.record.default
     place = {row.cell.label: float(at) for at, row in enumerate(rows)}
     ours = _points(rows, lambda row: place[row.cell.label], _label, ours=True)

@@ -176,8 +176,8 @@ def _legend(summary: Summary) -> list[str]:
         )
     if any(row.paper is not None for row in summary.rows):
         lines.append(
-            "The paper's columns relate its figures to its own default cell; hours on different "
-            "GPUs are not related, nor are the paper's figures to ours."
+            "The paper's columns compare its figures with its own default cell; hours on "
+            "different GPUs are not compared, nor are the paper's figures with ours."
         )
     return lines
 

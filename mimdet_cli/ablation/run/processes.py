@@ -192,8 +192,8 @@ def _last_words(log: Path, code: int) -> str:
         return f"its process was ended by signal {-code}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    said = (errors or lines or [f"exit code {code}"])[-1]
-    return said.removeprefix("error: ")
+    reason = (errors or lines or [f"exit code {code}"])[-1]
+    return reason.removeprefix("error: ")
 
 
 def _figures(record: dict[str, Any], run: Run) -> str:

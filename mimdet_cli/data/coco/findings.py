@@ -40,7 +40,7 @@ class Found:
     cases: list[str] = field(default_factory=list)
 
     def add(self, cases: Sequence[str]) -> None:
-        """Some more cases."""
+        """Add cases."""
         self.count += len(cases)
         self.cases += cases[: NAMED - len(self.cases)]
 
@@ -60,7 +60,7 @@ class Findings:
         }
 
     def apply(self, subject: str, value: object) -> bool:
-        """Apply the rules of its kind to a value; whether it may be used.
+        """Apply the rules of its kind to a value; returns whether it may be used.
 
         A rule that drops it is the last one applied.
         """

@@ -147,7 +147,7 @@ def _mask(record: Record, size: tuple[int, int]) -> tuple[bytes, float, str]:
 
 
 def _corners(bbox: object) -> Box | None:
-    """x, y, width, height as x0, y0, x1, y1; None if these are no four good numbers."""
+    """x, y, width, height as x0, y0, x1, y1; None unless these are four valid numbers."""
     if not isinstance(bbox, list) or len(bbox) != 4:
         return None
     if not set(map(type, bbox)) <= NUMBERS or not all(map(math.isfinite, bbox)):

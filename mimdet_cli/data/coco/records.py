@@ -1,4 +1,4 @@
-"""The records of a COCO file on their way from JSON to rows: what rules are asked of."""
+"""The records of a COCO file on their way from JSON to rows: what the rules check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,8 +79,8 @@ class ImageRow:
 class CocoAnnotation:
     """An annotation or a result, with what could be made of it.
 
-    `image` and `label` are the positions of what it names, None where that is not known, `size`
-    the (height, width) of the image; `box` is x0, y0, x1, y1, None where it is no box; `stored` is
+    `image` and `label` are the positions of what it names, None where that is not known, `size` the
+    (height, width) of the image; `box` is x0, y0, x1, y1, None where it is not a box; `stored` is
     the mask and `area` its area. `unreadable` says why there is no mask where there should be. An
     annotation without a mask has area 1, so that its box decides.
     """

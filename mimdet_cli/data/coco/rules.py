@@ -124,7 +124,7 @@ def empty_mask(annotation: CocoAnnotation) -> Sequence[str]:
 
 
 def no_mask(annotation: CocoAnnotation) -> Sequence[str]:
-    """An object without a segmentation; a crowd region is no target and may lack one."""
+    """An object without a segmentation; a crowd region is not a target and may lack one."""
     record = annotation.entry.record
     if is_absent(record.get("segmentation")) and not record.get("iscrowd", 0):
         return (annotation.entry.name,)

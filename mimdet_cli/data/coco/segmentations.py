@@ -32,7 +32,7 @@ def unscorable(segmentation: object) -> str:
     """Why pycocotools cannot read it, empty if it can; it tolerates more than `pack`.
 
     Polygons of an odd count, short ones after the first, and run lengths of another size than the
-    image's are scored; run lengths that do not fill their own size would never come to an end.
+    image's are scored; run lengths that do not fill their own size would never end.
     """
     if isinstance(segmentation, dict):
         return _unscorable_runs(segmentation)

@@ -24,10 +24,10 @@ from mimdet_cli.recipe.schema import Data
 
 @dataclass(frozen=True, slots=True)
 class CocoSplit:
-    """Images, their objects and, apart from these, their crowd regions (which are no targets).
+    """Images, their objects and, apart from these, their crowd regions (which are not targets).
 
     `notes` are sentences about what was left out by rule. `has_masks` says whether the
-    segmentations were read. `ground_truth` is there where the split is to be scored.
+    segmentations were read. `ground_truth` is set if the split is to be scored.
     """
 
     annotation_file: Path

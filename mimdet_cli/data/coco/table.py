@@ -50,7 +50,7 @@ class AnnotationTable:
 
     @classmethod
     def of(cls, rows: Sequence[AnnotationRow], images: int) -> Self:
-        """From rows in any order, for a split of so many images."""
+        """From rows in any order, for a split of `images` images."""
         rows = sorted(rows, key=lambda row: row.image)
         counts = np.bincount([row.image for row in rows], minlength=images)
         return cls(

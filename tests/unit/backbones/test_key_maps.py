@@ -43,7 +43,7 @@ def test_first_matching_rule_wins_and_the_rest_is_unknown():
 
 def test_two_keys_may_not_become_one():
     found = rename({"a": TENSOR, "b": TENSOR}, KeyMap({"{a|b}": "same"}))
-    assert found.broken == {"same": "'b' and 'a' both become it"}
+    assert found.broken == {"same": "'b' and 'a' both map to it"}
 
 
 @pytest.mark.parametrize("fill", ["stem", "mask"])

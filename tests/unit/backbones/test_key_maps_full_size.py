@@ -90,9 +90,9 @@ def test_every_shipped_recipe_reads_the_weights_that_it_names(recipe):
     if init.weights is None:
         return
     backbone = backbone_of(recipe)
-    for one in (init, *init.more):
-        entry = entries()[one.weights]
-        key_map = backbone.key_maps[one.format or entry.format]
+    for source in (init, *init.more):
+        entry = entries()[source.weights]
+        key_map = backbone.key_maps[source.format or entry.format]
         if entry.repo.startswith("timm/"):
             fill(backbone, key_map, state_of(entry.repo.removeprefix("timm/")))
 

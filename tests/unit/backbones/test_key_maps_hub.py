@@ -186,7 +186,7 @@ def test_hub_file_fills_every_backbone_as_the_repositorys_file_does(tmp_path, na
 
 
 class HubViT:
-    """What the Hub's names say, computed anew: three projections, no tensor of ours."""
+    """What the Hub's names say, computed independently: three projections, no tensor of ours."""
 
     def __init__(self, tensors: Tensors, eps: float = 1e-6) -> None:
         self.tensors = tensors
@@ -287,7 +287,7 @@ def test_names_of_both_versions_at_once_are_refused(tmp_path):
     error = refusal({**to_hub(made(), 4), **to_hub(made(), 5)}, tmp_path)
     assert error.each()[0].what.endswith(
         "cannot be made from the file: 'decoder.decoder_layers.0.attention.output.dense.bias' and "
-        "'decoder.decoder_layers.0.attention.o_proj.bias' both become it."
+        "'decoder.decoder_layers.0.attention.o_proj.bias' both map to it."
     )
 
 

@@ -1,4 +1,4 @@
-"""Uni-Perceiver's weights for ViT-Adapter, against its equations computed anew from its names."""
+"""Uni-Perceiver's weights for ViT-Adapter, against its equations, computed from its names."""
 
 import torch
 from detectors import fill

@@ -124,7 +124,9 @@ def test_plain_vits_compare_at_one_size():
     plain = [name for name in BACKBONES if name != "timm_fpn"]
     sizes = [shrunk(name, {}) for name in plain]
     assert len(plain) == 4
-    assert {(one.width, one.depth, one.heads, one.window) for one in sizes} == {(128, 12, 4, 4)}
+    assert {(options.width, options.depth, options.heads, options.window) for options in sizes} == {
+        (128, 12, 4, 4)
+    }
 
 
 @pytest.mark.parametrize("count", range(13))

@@ -141,7 +141,7 @@ def test_only_norms_and_positions_of_the_vit_escape_decay_and_not_in_the_huge_mo
     [
         ({"window": 9}, "'backbone.window' 9 is larger than the grid of 8 x 8 tokens: use at"),
         ({"window": 5, "square": 64}, "larger than the grid of 4 x 4"),
-        ({"width": 36, "heads": 5}, "'backbone.width' 36 does not divide"),
+        ({"width": 36, "heads": 5}, "'backbone.width' 36 is not divisible"),
         ({"global_blocks": (4,)}, "'backbone.global_blocks' names block 4"),
         ({"depth": 6, "global_blocks": None}, "list the blocks in 'backbone.global_blocks'"),
     ],

@@ -1,4 +1,4 @@
-"""Every promise is broken by a backbone of its own, and by no other promise's."""
+"""Every promise is broken by one backbone, and by no other promise's."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from unit.conformance.wrong_backbones import INSTANCES, WRONG, Right, Samples
 from mimdet_cli.conformance.surroundings import preserved, read_all
 from mimdet_cli.plugin_api import check_backbone, promises
 
-UNUSED = 40_961  # a seed that no other test leaves behind
+UNUSED = 40_961  # a seed that no other test uses
 
 
 @pytest.mark.parametrize("kind", [Right, Samples])
@@ -36,8 +36,8 @@ def test_a_wrong_backbone_breaks_its_promise_alone_and_the_numbers_are_told(wron
     INSTANCES.clear()
     assert report.broken == [wrong.promise], "\n".join(report.lines())
     found = next(one for one in report.outcomes if one.promise.name == wrong.promise)
-    told = "\n".join(found.finding.broken)
-    assert [words for words in wrong.words if words not in told] == [], told
+    findings = "\n".join(found.finding.broken)
+    assert [words for words in wrong.words if words not in findings] == [], findings
     assert found.promise.fix in "\n".join(report.lines())
     assert report.error().exit_code == 5
     assert wrong.promise in report.error().what

@@ -278,7 +278,7 @@ class LearnsTheOppositeOfIt(Right):
 
 
 class SampledOptions(Options):
-    """Options of a backbone that leaves cells out, under names of its own."""
+    """Options of a backbone that drops cells, with non-standard names."""
 
     kept: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the cells in training."""

@@ -17,7 +17,7 @@ SEEDS = range(12)
 
 
 def scene(kind: str) -> tuple[np.ndarray, Annotations]:
-    """Three grey hexagons, each of its own value, on black: the image is its own mask."""
+    """Three grey hexagons of different values on black: the image is its own mask."""
     angle = np.arange(6) * np.pi / 3
     centres, radii = np.array([(50, 40), (120, 80), (150, 30)]), (25.0, 30.0, 12.0)
     image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Checkpoints count only when they are whole, and bring everything back."""
+"""Checkpoints count only when they are whole, and restore everything."""
 
 import json
 import os

@@ -151,7 +151,7 @@ def test_results_file_is_matched_by_boxes_and_where_it_has_them_by_masks(tmp_pat
     boxes = [{k: v for k, v in e.items() if k != "segmentation"} for e in results]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     both = match_file(tmp_path / "both.json", content)
-    assert {key: one.ap for key, one in both.items()} == {
+    assert {key: matched.ap for key, matched in both.items()} == {
         "box_ap": reference(content, results, "bbox"),
         "mask_ap": reference(content, results, "segm"),
     }

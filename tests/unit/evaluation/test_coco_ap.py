@@ -33,8 +33,8 @@ def content(*annotations, images=2):
 
 def test_perfect_detections_score_one_hundred_in_the_sizes_that_exist():
     report = score(content(truth(1, 1), truth(2, 2)), [found(1), found(2)], masks=True)
-    found_all = {one.key: PERFECT for one in ACCURACIES}
-    no_such = {one.key: None for one in ACCURACIES if one.key.endswith(("_s", "_l"))}
+    found_all = {metric.key: PERFECT for metric in ACCURACIES}
+    no_such = {metric.key: None for metric in ACCURACIES if metric.key.endswith(("_s", "_l"))}
     assert len(found_all) >= 24
     assert len(no_such) >= 8
     assert report.to_json() == {

@@ -58,8 +58,13 @@ def batched(given: list[RawSample], size: int) -> list[Batch]:
 def results(model: MaskRCNN, batches: list[Batch], sampled: SampledEvals) -> dict[int, tuple]:
     found = detect(model, batches, CPU, sampled=sampled)
     return {
-        one.image_id: (one.boxes.tolist(), one.scores.tolist(), one.labels.tolist(), one.rles)
-        for one in found
+        result.image_id: (
+            result.boxes.tolist(),
+            result.scores.tolist(),
+            result.labels.tolist(),
+            result.rles,
+        )
+        for result in found
     }
 
 

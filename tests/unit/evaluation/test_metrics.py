@@ -20,22 +20,22 @@ def test_every_metric_has_a_key_and_a_paper_field_of_its_own():
     every = (*ACCURACIES, *COSTS)
     assert len(every) >= 29
     assert len(METRICS) == len(every)
-    assert len({one.paper.field for one in every}) == len(every)
-    assert len({one.name for one in every}) == len(every)
+    assert len({metric.paper.field for metric in every}) == len(every)
+    assert len({metric.name for metric in every}) == len(every)
 
 
 def test_every_task_has_one_headline_which_comes_first():
     assert list(HEADLINES) == list(TASKS)
     for task in TASKS:
-        of_task = [one for one in ACCURACIES if one.task == task]
-        assert [one for one in of_task if one.headline] == of_task[:1]
-        assert len({one.stat for one in of_task}) == len(of_task)
+        of_task = [metric for metric in ACCURACIES if metric.task == task]
+        assert [metric for metric in of_task if metric.headline] == of_task[:1]
+        assert len({metric.stat for metric in of_task}) == len(of_task)
     assert BEST.key == "box_ap"
 
 
 def test_accuracies_are_grouped_by_the_tasks_that_were_scored():
     found = by_task({"box_ap75": 1.0, "box_ap": 2.0, "images": 3})
-    assert {task: [one.key for one in of] for task, of in found.items()} == {
+    assert {task: [metric.key for metric in of] for task, of in found.items()} == {
         "box": ["box_ap", "box_ap75"]
     }
 

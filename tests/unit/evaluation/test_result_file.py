@@ -38,7 +38,7 @@ def without(key):
 
 
 def whats(error):
-    return [one.what for one in error.value.each()]
+    return [problem.what for problem in error.value.each()]
 
 
 def test_good_entries_come_back_with_compressed_masks(load):
@@ -102,7 +102,7 @@ def test_everything_wrong_is_listed_at_once_with_its_entry(load):
         "entry 12: it is neither polygons nor a run-length encoding.",
         "Empty segmentations (1): entry 13.",
     ]
-    assert {one.where.rsplit("/", 1)[1] for one in error.value.each()} == {"results.json"}
+    assert {problem.where.rsplit("/", 1)[1] for problem in error.value.each()} == {"results.json"}
     assert error.value.exit_code == 3
 
 

@@ -17,7 +17,7 @@ SIZES = torch.tensor([[64, 64], [48, 64]])
 
 
 class Told(RoIHeads):
-    """Its box heads answer what they are told, one answer per pass, for one image."""
+    """Its box heads return the given answers, one per pass, for one image."""
 
     def tell(self, *answers: Candidates) -> "Told":
         self.answers = list(answers)

@@ -114,17 +114,19 @@ def test_a_file_of_a_backbone_alone_is_refused(tmp_path):
 
 
 def test_classes_are_cocos_only_where_there_are_eighty():
-    eighty, said = name_classes(80, None, None)
-    assert (eighty, said) == (coco_classes(), "COCO's")
-    assert [one.id for one in eighty] == sorted({one.id for one in eighty})
+    eighty, source = name_classes(80, None, None)
+    assert (eighty, source) == (coco_classes(), "COCO's")
+    assert [category.id for category in eighty] == sorted({category.id for category in eighty})
     assert (eighty[79].id, eighty[62].name) == (90, "tv")
-    three, said = name_classes(3, None, None)
-    assert [(one.id, one.name) for one in three] == [(i, f"class {i}") for i in (1, 2, 3)]
-    assert said.startswith("numbered")
+    three, source = name_classes(3, None, None)
+    assert [(category.id, category.name) for category in three] == [
+        (i, f"class {i}") for i in (1, 2, 3)
+    ]
+    assert source.startswith("numbered")
 
 
 def test_names_of_a_file_win_over_cocos(tmp_path):
     names = [f"kind {i}" for i in range(80)]
     (tmp_path / "names.txt").write_text("\n".join(names))
     found, _ = name_classes(80, tmp_path / "names.txt", None)
-    assert [one.name for one in found] == names
+    assert [category.name for category in found] == names

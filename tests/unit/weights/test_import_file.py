@@ -77,7 +77,7 @@ def test_file_of_another_size_is_not_imported_under_a_catalogued_name(tmp_path, 
     assert not (store / lock.NAME).exists()
 
 
-def test_second_import_must_be_the_same_file_unless_it_is_recorded_anew(tmp_path, store):
+def test_second_import_must_be_the_same_file_unless_it_is_relocked(tmp_path, store):
     import_made(tmp_path / "x.pth")
     before = lock.read(store)["mine"]
     import_made(tmp_path / "x.pth")

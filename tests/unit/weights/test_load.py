@@ -24,7 +24,7 @@ def detector(**options) -> MaskRCNN:
 
 
 def mae_tensors() -> dict[str, torch.Tensor]:
-    """A MAE checkpoint for `SMALL`: 3 decoder blocks, a grid of 6, values of its own."""
+    """A MAE checkpoint for `SMALL`: 3 decoder blocks, a grid of 6, distinct values."""
     torch.manual_seed(1)
     model = detector(grid=STORED_GRID, decoder_layers=3, fill="mask").backbone
     tensors = {"cls_token": torch.randn(1, 1, 32), "mask_token": model.decoder.mask_token.detach()}
@@ -139,7 +139,7 @@ def with_map(key_map, tmp_path, model=None, allow_missing=0.0):
 @pytest.mark.parametrize("fresh", [(), ("fpn.{rest}",), ("{rest}",)])
 @pytest.mark.parametrize("allow_missing", [0.0, 0.5, 1.0])
 def test_map_that_loads_nothing_never_meets_the_promise(tmp_path, fresh, allow_missing):
-    """Neither by calling all of ours fresh, nor by leave of the recipe."""
+    """Neither by calling all of ours fresh, nor by a setting of the recipe."""
     nothing = KeyMap({"{rest}": Drop("no reason")}, fresh=fresh)
     model = detector()
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -209,7 +209,7 @@ def test_encoder_alone_leaves_the_decoder_fresh_and_says_so(tmp_path, decoder):
     first, second, third = report.lines()
     assert "(mae_encoder): 100.0 % of the " in first
     assert second == "  fresh as expected: stem (14), decoder (31), fpn (24)"
-    assert ("the decoder starts anew" in third) == decoder
+    assert ("the decoder starts from random weights" in third) == decoder
     for key, value in model.backbone.decoder.state_dict().items():
         assert torch.equal(value, untouched[key])
 
@@ -235,7 +235,7 @@ def test_positions_of_no_square_grid_are_a_wrong_shape_with_the_reason(tmp_path,
     tensors["pos_embed"] = torch.ones(1, positions, 32)
     assert refusal(detector(), tensors, tmp_path).what == (
         f"'pos_embed' has shape (1, {positions}, 32), the model's 'encoder.pos_embed' (1, 17, 32): "
-        "without the first, for the class token, these are no square of positions."
+        "without the class token's, these positions do not form a square."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the names given to `mimdet pull` stand for, without a network."""
+"""What the names given to `mimdet pull` refer to, without a network."""
 
 import pytest
 from weights_files import import_made, refusal

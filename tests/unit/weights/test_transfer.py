@@ -1,4 +1,4 @@
-"""Weights of one of our detectors fill another: class layers start anew, all else must fit."""
+"""Weights of one of our detectors fill another: class layers are reset, all else must fit."""
 
 import re
 from pathlib import Path
@@ -51,20 +51,20 @@ def test_equal_classes_take_everything_over():
     assert (report.share, report.fresh, report.dropped) == (1.0, (), {})
 
 
-def test_layers_of_other_classes_start_anew_and_are_named():
+def test_layers_of_other_classes_are_reset_and_named():
     source, model = detector(5, seed=1).state_dict(), detector(3, seed=2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     report = fill(model, source, same_classes=False)
-    anew = {f"roi_heads.{layer}.{leaf}"
+    reset = {f"roi_heads.{layer}.{leaf}"
             for layer in ("box_predictor.scores", "box_predictor.deltas", "mask_head.logits")
             for leaf in ("weight", "bias")}  # fmt: skip
-    assert set(report.fresh) == set(report.dropped) == anew
+    assert set(report.fresh) == set(report.dropped) == reset
     assert set(report.dropped.values()) == {"the classes differ"}
     for key, value in model.state_dict().items():
-        assert torch.equal(value, before[key] if key in anew else source[key]), key
+        assert torch.equal(value, before[key] if key in reset else source[key]), key
 
 
-def test_equal_numbers_of_other_classes_start_anew_too():
+def test_layers_of_as_many_other_classes_are_reset_too():
     report = fill(detector(seed=2), detector(seed=1).state_dict(), same_classes=False)
     assert len(report.fresh) == 6
 

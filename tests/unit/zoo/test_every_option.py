@@ -115,7 +115,7 @@ WITH: dict[str, dict[str, Any]] = {
 """Settings of the same section in whose company a key has its effect."""
 
 PERMISSIONS = {"init.mix_families": "lifts a refusal of `weights.locate`, where it is tested"}
-"""Keys without a part of their own."""
+"""Keys without a separate part."""
 
 SAME_NUMBERS = {
     "synced": "a single process has no one to share batch statistics with",

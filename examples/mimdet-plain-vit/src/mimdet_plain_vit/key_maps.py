@@ -1,4 +1,4 @@
-"""timm's checkpoints of plain ViTs: the names are ours, but for BEiT's tables of offsets."""
+"""timm's checkpoints of plain ViTs: the names are ours, except for BEiT's tables of offsets."""
 
 from timm.layers.patch_embed import resample_patch_embed
 from torch import Size, Tensor

@@ -23,7 +23,7 @@ def stretched(positions: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_positions(prefix: int) -> Callable[[Tensor, Size], Tensor]:
-    """What brings a file's positions, `prefix` of which are of other tokens, to a model's shape."""
+    """Resizes a file's positions, `prefix` of which are of other tokens, to a model's shape."""
 
     def resize(table: Tensor, shape: Size) -> Tensor:
         count = table.shape[1] - prefix if table.ndim == 3 else 0
@@ -43,7 +43,7 @@ def resize_offsets(table: Tensor, shape: Size) -> Tensor:
     """
     stored, wanted = round(len(table) ** 0.5), round(shape[0] ** 0.5)
     if table.ndim != 2 or stored**2 != len(table) or stored % 2 == 0:
-        raise ValueError("these are not the offsets of a square window")
+        raise ValueError("these are not the offsets within a square window")
     if wanted <= stored:
         inner = slice((stored - wanted) // 2, (stored + wanted) // 2)
         return table.reshape(stored, stored, -1)[inner, inner].flatten(0, 1)

@@ -188,7 +188,7 @@ def test_value_that_no_cell_accepts_is_reported_with_what_is_allowed(planned):
         ),
         (
             "variants: {a: {after: b}, b: {after: a}}",
-            "a training starts from itself: 'a' -> 'b' -> 'a'.",
+            "a training cannot start from itself: 'a' -> 'b' -> 'a'.",
             "omit `after` in one of them.",
         ),
         (

@@ -263,7 +263,7 @@ def test_evaluation_without_its_ap_is_named(folder):
     record = json.loads(path.read_text())
     del record["evaluations"]["plain"]["ap"]
     path.write_text(json.dumps(record))
-    with pytest.raises(DataError, match="an evaluation without its AP") as caught:
+    with pytest.raises(DataError, match="an evaluation without AP") as caught:
         summary_of(folder)
     assert caught.value.where == str(path)
 

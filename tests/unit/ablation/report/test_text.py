@@ -92,7 +92,7 @@ more                 -  2.00 M (1.00x)  12.0 h on A100 (other GPU)
 Mean, median and range are over seeds; the 95 % interval of the mean is over 200 resamples of the images.
 Differences are to the default cell, without, paired by seed and image; their interval and p cover images and seeds, or the images alone if there is one seed.
 Costs are means over seeds, with the ratio to the default cell's; training time includes the trainings that a cell starts from.
-The paper's columns relate its figures to its own default cell; hours on different GPUs are not related, nor are the paper's figures to ours.
+The paper's columns compare its figures with its own default cell; hours on different GPUs are not compared, nor are the paper's figures with ours.
 
 Claims, judged by rules fixed before anything ran
   undecided  With is better.
@@ -101,11 +101,11 @@ Claims, judged by rules fixed before anything ran
              no box AP of more.
 
 What differs from the paper
-  Trained from recipes/demo.yaml in place of recipes/base_50pct.yaml, with every backbone at its tiny size.
+  Trained from recipes/demo.yaml instead of recipes/base_50pct.yaml, with every backbone at its tiny size.
   Changed by --set: train.steps=10.
   'without' has (in brackets, the ablation's own recipe): backbone.width 48 (768), backbone.depth 2 (12), data.eval_short_side 64 (800), train.batch 2 (64), 10 steps of training (36 epochs).
   Scored on 'photos', 8 images of 2 classes; the paper's figures are on COCO val2017, 5,000 images of 80 classes.
-  Trained from random weights in place of mae-base. Without MIM pre-training, runs at small scale say nothing for or against the papers' claims about the accuracy that it gives.
+  Trained from random weights instead of mae-base. Without MIM pre-training, runs at small scale say nothing for or against the papers' claims about the accuracy that it gives.
   Each cell is planned with 2 seeds; the paper gives a single figure per cell, without a spread.
   Times are wall-clock times on one cpu, which may have run other work.
 

@@ -70,6 +70,6 @@ def test_blocks_that_do_not_exist_are_named_by_number_and_key():
 def test_heads_that_do_not_divide_the_width_are_answered_with_those_that_do():
     assert unfit_heads(768, 12) == []
     assert unfit_heads(36, 5) == [
-        "'backbone.width' 36 does not divide by 'backbone.heads' 5: use one of 1, 2, 3, 4, 6, 9, "
+        "'backbone.width' 36 is not divisible by 'backbone.heads' 5: use one of 1, 2, 3, 4, 6, 9, "
         "12, 18"
     ]

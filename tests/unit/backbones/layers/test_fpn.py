@@ -27,8 +27,8 @@ def test_every_level_keeps_its_size_and_gets_the_same_width(norm):
 @pytest.mark.parametrize(("norm", "biased"), [("gn", False), ("none", True)])
 def test_convolution_has_a_bias_exactly_where_no_norm_follows(norm, biased):
     fpn = FPN((4, 6, 8, 8), 16, norm)
-    assert all((one.conv.bias is not None) == biased for one in [*fpn.lateral, *fpn.output])
-    assert all(hasattr(one, "norm") != biased for one in [*fpn.lateral, *fpn.output])
+    assert all((block.conv.bias is not None) == biased for block in [*fpn.lateral, *fpn.output])
+    assert all(hasattr(block, "norm") != biased for block in [*fpn.lateral, *fpn.output])
 
 
 @pytest.mark.parametrize("changed", range(4))
@@ -42,10 +42,10 @@ def test_a_map_reaches_its_own_and_all_finer_levels_only(changed):
 
 def test_coarse_cell_is_added_to_the_four_cells_below_it():
     fpn = FPN((1, 1), 1, "none")
-    for one in (*fpn.lateral, *fpn.output):
-        torch.nn.init.zeros_(one.conv.weight)
-        middle = one.conv.kernel_size[0] // 2
-        one.conv.weight.data[0, 0, middle, middle] = 1  # the identity
+    for block in (*fpn.lateral, *fpn.output):
+        torch.nn.init.zeros_(block.conv.weight)
+        middle = block.conv.kernel_size[0] // 2
+        block.conv.weight.data[0, 0, middle, middle] = 1  # the identity
     coarse = torch.tensor([[[[1.0, 2.0]]]])
     fine, _ = fpn([torch.zeros(1, 1, 2, 4), coarse])
     assert fine[0, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]

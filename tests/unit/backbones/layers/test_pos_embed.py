@@ -26,7 +26,7 @@ def test_slot_of_the_class_token_is_zero():
 
 
 def test_width_that_does_not_divide_by_four_is_refused():
-    with pytest.raises(ValueError, match="divides by 4, not 30"):
+    with pytest.raises(ValueError, match="divisible by 4, not 30"):
         sine_cosine_table(30, 4)
 
 

@@ -324,7 +324,7 @@ def test_a_variant_offers_only_the_formats_that_can_fill_it(options, formats):
         ),
         (
             {"sampling": "grid", "train_ratio": 0.5, "eval_ratio": 0.9, "heads": 3},
-            "a width of 32 does not divide by 3 attention heads; 'backbone.eval_ratio' 0.9 has no "
+            "a width of 32 is not divisible by 3 attention heads; 'backbone.eval_ratio' 0.9 has no "
             "regular pattern: with 'backbone.sampling' grid use one of 0.125, 0.25, 0.5, 0.75, 1",
         ),
     ],

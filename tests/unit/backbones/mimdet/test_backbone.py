@@ -221,8 +221,8 @@ def test_stochastic_depth_rises_linearly_to_the_last_block():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 5}, "a width of 32 does not divide by 5 attention heads"),
-        ({"decoder_heads": 3}, "a width of 16 does not divide by 3 attention heads"),
+        ({"heads": 5}, "a width of 32 is not divisible by 5 attention heads"),
+        ({"decoder_heads": 3}, "a width of 16 is not divisible by 3 attention heads"),
         ({"train_ratio": 0}, "greater than 0"),
         ({"eval_ratio": 1.5}, "less than or equal to 1"),
         ({"decoder_layers": -1}, "greater than or equal to 0"),

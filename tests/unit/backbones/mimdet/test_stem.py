@@ -24,7 +24,7 @@ def test_every_stride_is_returned_with_its_width():
 
 
 def test_width_that_does_not_divide_by_eight_is_refused():
-    with pytest.raises(ValueError, match="divides by 8, not 20"):
+    with pytest.raises(ValueError, match="divisible by 8, not 20"):
         ConvStem(20)
 
 
@@ -121,7 +121,7 @@ def test_weights_of_the_stem_load_beside_those_of_the_encoder(tmp_path):
     assert {key.split(".")[0] for key in report.fresh} == {"encoder", "decoder", "fpn"}
     assert sorted(set(report.dropped.values())) == [
         "images are not classified",
-        "the encoder stands in place of the later stages",
+        "the encoder replaces the later stages",
     ]
     assert torch.equal(after["stem.to_tokens.1.weight"], model.stages[2].downsample[1].weight)
     for key in report.fresh:

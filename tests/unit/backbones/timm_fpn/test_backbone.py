@@ -210,7 +210,7 @@ def test_mvitv2_equals_a_model_constructed_at_the_images_size():
 @pytest.mark.parametrize("shifted", [False, True])
 def test_windows_never_join_opposite_edges_of_a_map(shifted):
     block = ShiftedWindowBlock(ready(SWIN).body.layers[0].blocks[0], shifted)
-    maps = torch.randn(1, 16, 18, 96, requires_grad=True)  # neither side divides by 7
+    maps = torch.randn(1, 16, 18, 96, requires_grad=True)  # neither side is divisible by 7
     (gradient,) = torch.autograd.grad(block(maps)[0, 0, 0].sum(), maps)
     reached = gradient[0].abs().sum(-1) > 1e-20  # masked logits leave exp(-100) at most
     side = 3 if shifted else 7  # shifted windows begin 3 cells later

@@ -177,7 +177,7 @@ CHANGES: dict[str, list[Any]] = {
     "fpn_norm": ["bn", "syncbn", "ln", "gn"],
 }
 SAME_OUTPUT = {"norm", "decay_exceptions", "checkpoint_activations", "drop_path"}
-"""Options of training alone, each with a test of its own."""
+"""Options that only affect training, each with a separate test."""
 
 
 def footprint(options: dict[str, Any]) -> list[Tensor]:
@@ -274,8 +274,8 @@ def test_depth_rises_from_patches_to_the_adapter():
         ({"interaction_ends": (3,)}, "lists 1 blocks for 2 'backbone.interactions'"),
         ({"interaction_ends": (1, 2)}, "must rise, and end with the last block, 3"),
         ({"interaction_ends": (3, 1)}, "must rise"),
-        ({"heads": 5}, "'backbone.width' 24 does not divide by 'backbone.heads' 5"),
-        ({"deform_ratio": 0.3}, "does not divide by 'backbone.deform_heads' 2"),
+        ({"heads": 5}, "'backbone.width' 24 is not divisible by 'backbone.heads' 5"),
+        ({"deform_ratio": 0.3}, "is not divisible by 'backbone.deform_heads' 2"),
         ({"deform_heads": 3, "attention": "pale"}, "'backbone.deform_heads' 3 is odd"),
         ({"global_blocks": (4,)}, "the last one of a depth of 4 is 3"),
         ({"encoder": "beit"}, "set 'backbone.global_window' \\(56 in the paper\\)"),

@@ -1,4 +1,4 @@
-"""ViT-Adapter with BEiT's relative biases in place of absolute positions, against timm's BEiT."""
+"""ViT-Adapter with BEiT's relative biases instead of absolute positions, against timm's BEiT."""
 
 import pytest
 import timm

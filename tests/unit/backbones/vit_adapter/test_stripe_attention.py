@@ -1,4 +1,4 @@
-"""Dense cross-attention of the adapter: who sees whom, and by what sum."""
+"""Dense cross-attention of the adapter: which cells see which, and the sums."""
 
 import pytest
 import torch

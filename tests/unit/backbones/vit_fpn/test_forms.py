@@ -215,7 +215,7 @@ def test_without_exceptions_the_recipes_own_rule_decides():
         ({"form": "vit", "conv_blocks": (1,)}, "'backbone.conv_blocks' does not apply"),
         ({"form": "conv", "conv_blocks": (4,)}, "'backbone.conv_blocks' names block 4"),
         ({"form": "vit", "global_blocks": (9,)}, "'backbone.global_blocks' names block 9"),
-        ({"form": "vit", "heads": 5}, "'backbone.width' 32 does not divide"),
+        ({"form": "vit", "heads": 5}, "'backbone.width' 32 is not divisible"),
         ({"form": "vitdet"}, "Input should be 'li2021', 'vit' or 'conv'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The table of rules, and how what they find is told."""
+"""The table of rules, and how what they find is reported."""
 
 import codecs
 import json
@@ -36,8 +36,8 @@ def test_every_rule_has_a_name_of_its_own_known_purposes_and_tells_its_cases() -
         assert rule.subject in ("entry", "image", "annotation", "document")
         assert rule.purposes
         assert rule.purposes <= set(KEYS)
-        told = rule.says.format(cases="image 7", count=1)
-        assert "image 7" in told or rule.name == "boxes-alone"
+        message = rule.says.format(cases="image 7", count=1)
+        assert "image 7" in message or rule.name == "boxes-alone"
         assert rule.fix.endswith((".", "?"))
         assert rule.find.__doc__
 
