@@ -1,6 +1,7 @@
 # make demo   install, generate a data set, train a tiny MIMDet on it, score it (minutes, CPU)
 # make test   install with the development tools, run the linters and the tests
 # make lint   the linters alone
+# make slow   the tests that take minutes each: trainings of every backbone, learning tests
 #
 # PYTHON=python3.12  another interpreter      VENV=.venv  another environment folder
 # WORKERS=2  processes that run the tests
@@ -19,7 +20,7 @@ SOURCES := pyproject.toml $(shell find mimdet_cli backbones heads recipes -name 
 DATA := runs/demo-data-$(SEED)
 RUN := runs/demo-$(SEED)-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test lint
+.PHONY: demo test slow lint
 
 demo: $(STAMPS)/mimdet
 	$(BIN)/mimdet data demo $(DATA) --seed $(SEED)
@@ -29,6 +30,9 @@ demo: $(STAMPS)/mimdet
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+slow: $(STAMPS)/dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(WORKERS) --dist load $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

@@ -6,10 +6,11 @@ Mask coordinates are pixels too, x to the right, y down; pixel (0, 0) covers the
 origin.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -71,14 +72,15 @@ class InstanceMasks:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Ground truth of one image: boxes (n, 4) and labels (n,) on the detector's device.
-
-    `masks` stay on the CPU; None if the data has none.
-    """
+    """Ground truth of one image: boxes (n, 4), labels (n,), and masks (None for boxes alone)."""
 
     boxes: Tensor
     labels: Tensor
     masks: InstanceMasks | None = None
+
+    def to(self, device: torch.device) -> Self:
+        """The same with boxes and labels on `device`; masks stay on the CPU."""
+        return replace(self, boxes=self.boxes.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True)

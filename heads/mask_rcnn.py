@@ -57,8 +57,8 @@ class MaskRCNN(nn.Module):
     ) -> dict[str, Tensor] | list[Detections]:
         """Losses by name in training, detections of each image in evaluation.
 
-        `images` are (3, h, w) uint8 RGB of any sizes, on the detector's device as are the boxes and
-        labels of `targets`. The losses are
+        `images` are (3, h, w) uint8 RGB of any sizes. What is not on the detector's device is copied
+        there, image by image; `Batch.to` copies a whole batch at once. The losses are
         `rpn_objectness`, `rpn_box`, `box_class`, `box_regression` and, with a mask head, `mask`;
         a cascade has `box_class_0`, `box_regression_0` and so on, one pair for each stage.
         """
@@ -69,6 +69,7 @@ class MaskRCNN(nn.Module):
             return self.roi_heads.detect(maps[:-1], [p.boxes for p in proposals], sizes)
         if targets is None:
             raise ValueError("training needs targets")
+        targets = [target.to(batch.device) for target in targets]
         proposals, losses = self.rpn(maps, sizes, targets)
         return losses | self.roi_heads(maps[:-1], [p.boxes for p in proposals], targets, sizes)
 
@@ -80,7 +81,8 @@ class MaskRCNN(nn.Module):
         if self.pad is not None:
             batch += (self.pad - self.pixel_mean) / self.pixel_std
         for place, image in zip(batch, images, strict=True):
-            normal = (image - self.pixel_mean) / self.pixel_std
+            pixels = image.to(batch.device, non_blocking=True)
+            normal = (pixels - self.pixel_mean) / self.pixel_std
             place[:, : image.shape[1], : image.shape[2]] = normal
         return batch, torch.tensor(shapes, device=batch.device)
 

@@ -12,7 +12,7 @@ from mimdet_cli.recipe.load import load_recipe
 
 EPILOG = examples(
     "mimdet convert mimdet_base.pth --recipe base_50pct --out runs/released",
-    "mimdet convert mine.pth --recipe mine.yaml --classes names.txt --out runs/mine",
+    "mimdet convert my.pth --recipe my.yaml --classes names.txt --out runs/my",
     "mimdet convert runs/demo --to detectron2 --out demo.safetensors",
 )
 

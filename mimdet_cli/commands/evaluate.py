@@ -59,9 +59,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for predictions and plots; default: RUN/eval/NAME, where NAME is the "
-            "checkpoint and what differs from the run's own evaluation, such as "
-            "last-ratio0.5-evals4 or last-set-DIGEST.",
+            help="Folder for predictions and plots; default: RUN/eval/NAME, named after the "
+            "checkpoint and the settings that differ from the run's.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -1,6 +1,6 @@
-"""The whole help text of every verb; a change is deliberate.
+"""The whole help text of every verb, at 80 columns; a change is deliberate.
 
-The texts are kept in `help/`; rewrite one with `COLUMNS=100 mimdet VERB --help > FILE`.
+The texts are kept in `help/`; rewrite one with `COLUMNS=80 mimdet VERB --help > FILE`.
 """
 
 from pathlib import Path
@@ -29,7 +29,8 @@ def test_every_verb_has_its_help_kept():
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_help_is_the_kept_text(mimdet, text):
+def test_help_is_the_kept_text(mimdet, monkeypatch, text):
+    monkeypatch.setenv("COLUMNS", "80")
     outcome = mimdet(*arguments_of(text), "--help")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out == text.read_text()
