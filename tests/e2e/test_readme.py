@@ -19,11 +19,12 @@ from hub import Hub, loopback
 from reader import Block, Reader, blocks
 from safetensors.torch import save as save_tensors
 
+from mimdet_cli import __version__
 from mimdet_cli.data.synthetic import write_demo
 from mimdet_cli.jobs.class_names import coco_classes
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text().replace(" /shared/", " shared/")
 TINY = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
 IN_A_CHECKOUT = ("pip install .", "make demo")
 """How the blocks begin that are typed in a checkout."""
@@ -64,7 +65,7 @@ SHORTER: dict[tuple[str, ...], Sequence[str]] = {
         for out in ("runs/ratio", "shared/ratio")
     },
     ("ablate", "sampling-ratio", "--base"): [*BRIEF, "--data", "shapes"],
-    ("ablate", "backbones", "--base"): [*BRIEF, "--data", "shapes", "--seeds", "1"],
+    ("ablate", "backbones", "--base"): ["--data", "shapes", "--seeds", "1", "--plan"],
     ("ablate", "wider.yaml"): [*BRIEF, "--data", "shapes", "--seeds", "1"],
     ("profile",): ["--size", "64x64"],
 }
@@ -136,21 +137,42 @@ def in_python(block: Block) -> str:
     return block.text.replace('"steps": 300', '"steps": 2, "evals": 0')
 
 
+def test_every_shortened_command_is_in_the_readme() -> None:
+    typed = [line.split() for block in followed() for line in block.text.splitlines()]
+    for words in SHORTER:
+        assert any(line[1 : 1 + len(words)] == list(words) for line in typed), words
+
+
 @pytest.mark.timeout(1800)
 def test_every_command_of_the_readme_works_as_it_is_written(reader: Reader) -> None:
-    said, script, file = "", "", ""
-    for block in followed():
+    output, script, file = "", "", ""
+    followed_blocks = followed()
+    assert len(followed_blocks) >= 14
+    for block in followed_blocks:
         if block.kind == "yaml":
             file = block.text
         elif block.kind == "python":
             script += in_python(block)
         elif block.kind == "console":
-            said += reader.run(block.text.splitlines()[0].removeprefix("$ "))
+            output += reader.run(block.text.splitlines()[0].removeprefix("$ "))
         elif block.kind == "bash":
             if made := re.search(r"mimdet ablate (\w+\.yaml)", block.text):
                 (reader.folder / made[1]).write_text(file)
             checkout = block.text.startswith(IN_A_CHECKOUT)
             folder = reader.folder.parent / "checkout" if checkout else reader.folder
-            said += reader.run(block.text.replace(" /shared/", " shared/"), folder)
+            output += reader.run(block.text, folder)
     (reader.folder / "lines.py").write_text(script)
     reader.run(f"{reader.python} lines.py")
+    for expected in (
+        f"mimdet {__version__}\n",
+        "18 of 18 promises kept",
+        "mine.yaml: valid",
+        "box AP ",
+        "trained 2 steps",
+        "mimdet_release): 100.0 % of the ",
+        "channels=128",
+        "run folder: runs/released",
+    ):
+        assert expected in output
+    left = {path.name for path in (reader.folder / "runs").iterdir()}
+    assert {"demo", "mine", "nuclei", "ratio", "wider", "released", "short"} <= left
