@@ -138,7 +138,9 @@ def in_python(block: Block) -> str:
 
 
 def test_every_shortened_command_is_in_the_readme() -> None:
-    typed = [line.split() for block in followed() for line in block.text.splitlines()]
+    typed = [
+        line.removeprefix("$ ").split() for block in followed() for line in block.text.splitlines()
+    ]
     for words in SHORTER:
         assert any(line[1 : 1 + len(words)] == list(words) for line in typed), words
 
