@@ -42,6 +42,7 @@ def changes(values: Mapping[str, Mapping[str, object]]) -> list[str]:
 
 
 SMALL = changes({key: TINY[key] for key in ("backbone", "head", "data")})
+NARROW = changes({"backbone": {"width": 96, "depth": 4, "heads": 2}, "head": TINY["head"]})
 RANDOM = ["--set", "init.weights=null"]
 BRIEF = changes(
     {"train": {"epochs": None, "steps": 2, "evals": 1, "saves": 1, "batch": 2, "log_every": 1}}
@@ -67,7 +68,7 @@ SHORTER: dict[tuple[str, ...], Sequence[str]] = {
     ("ablate", "sampling-ratio", "--base"): [*BRIEF, "--data", "shapes"],
     ("ablate", "backbones", "--base"): ["--data", "shapes", "--seeds", "1", "--plan"],
     ("ablate", "wider.yaml"): [*BRIEF, "--data", "shapes", "--seeds", "1"],
-    ("profile",): ["--size", "64x64"],
+    ("profile",): [*NARROW, "--size", "64x64"],
 }
 """First words of a command, and what is added to them."""
 
