@@ -66,9 +66,10 @@ class Reader:
                 LAUNCHER.format(python=self.python, shorter=dict(shorter), module=module)
             )
             program.chmod(0o755)
+        path = (self.programs, self.home / "bin", os.environ["PATH"])
         self.environment = {
             **{key: value for key, value in os.environ.items() if key != "MIMDET_PLUGINS"},
-            "PATH": os.pathsep.join(map(str, (self.programs, self.home / "bin", os.environ["PATH"]))),
+            "PATH": os.pathsep.join(map(str, path)),
             "MIMDET_WEIGHTS": str(root / "weights"),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",

@@ -42,7 +42,9 @@ def changes(values: Mapping[str, Mapping[str, object]]) -> list[str]:
 
 
 SMALL = changes({key: TINY[key] for key in ("backbone", "head", "data")})
-NARROW = changes({"backbone": {"width": 96, "depth": 4, "heads": 2, "square": 64}, "head": TINY["head"]})
+NARROW = changes(
+    {"backbone": {"width": 96, "depth": 4, "heads": 2, "square": 64}, "head": TINY["head"]}
+)
 RANDOM = ["--set", "init.weights=null"]
 BRIEF = changes(
     {"train": {"epochs": None, "steps": 2, "evals": 1, "saves": 1, "batch": 2, "log_every": 1}}
