@@ -100,8 +100,8 @@ def test_unreadable_file_is_reported_and_the_rest_goes_on(mimdet, trained, shape
     warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2
     assert warnings[0] == (
-        f"warning: {inputs / 'b.jpg'}: The image cannot be read: it is damaged, or no image of a "
-        "known kind."
+        f"warning: {inputs / 'b.jpg'}: The image cannot be read: it is damaged, or not in a "
+        "known image format."
     )
     assert warnings[1].startswith(f"warning: {inputs / 'c.jpg'}: The image cannot be read: ")
     drawn = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
