@@ -218,7 +218,7 @@ def test_value_that_no_cell_accepts_is_reported_with_what_is_allowed(planned):
         ),
         (
             "evaluate: {variants: {often: {evals: 4}}}",
-            "4 evaluations would all be the same: the backbone sees every token (eval_ratio 1).",
+            "4 evaluations would be identical: the backbone sees every token (eval_ratio 1).",
             "omit `evals`, or set backbone.eval_ratio below 1 with it.",
         ),
         (
