@@ -106,7 +106,7 @@ def _refuse_differences(
     if not differing:
         return
     differences = [
-        f"{key} ({there.get(key, 'not there')} in the checkpoint, {here.get(key, 'not there')} "
+        f"{key} ({there.get(key, 'absent')} in the checkpoint, {here.get(key, 'absent')} "
         "in the recipe's model)"
         for key in differing
     ]

@@ -152,7 +152,7 @@ def test_folder_that_is_not_empty_is_left_as_it_is(mimdet, tmp_path):
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
-def test_package_that_cannot_be_written_is_told(mimdet, tmp_path):
+def test_package_that_cannot_be_written_is_reported(mimdet, tmp_path):
     (tmp_path / "file").write_text("")
     outcome = mimdet("backbones", "new", "my-net", "--out", "file/below")
     assert (outcome.code, outcome.out) == (6, "")

@@ -140,7 +140,7 @@ def test_a_key_without_a_place_and_a_missing_one_are_refused(mimdet, tiny, file,
         assert not (tmp_path / "run").exists()
 
 
-def test_other_pixel_statistics_in_the_file_are_told(mimdet, tiny, tmp_path):
+def test_other_pixel_statistics_in_the_file_are_reported(mimdet, tiny, tmp_path):
     state = released(tiny, tmp_path / "plain.pth")
     state["pixel_mean"] = torch.tensor([127.5, 127.5, 127.5]).view(3, 1, 1)
     torch.save({"model": state}, tmp_path / "raw.pth")

@@ -71,9 +71,7 @@ def test_run_folder_holds_all_that_is_needed_to_understand_and_use_it(trained):
     }  # fmt: skip
 
 
-def test_result_is_the_ap_and_the_folder_and_the_story_is_told_apart(
-    mimdet, tiny, shapes, tmp_path
-):
+def test_result_is_the_ap_and_the_folder_and_the_log_is_separate(mimdet, tiny, shapes, tmp_path):
     out = tmp_path / "run"
     outcome = mimdet("train", tiny, "--data", shapes, "--out", out)
     assert outcome.code == 0

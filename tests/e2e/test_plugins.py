@@ -302,7 +302,7 @@ def test_plugins_are_switched_off_by_the_option_and_by_the_variable(
     )
 
 
-def test_wrong_options_of_a_plugin_are_told_with_their_lines(mimdet, on_path, tmp_path):
+def test_wrong_options_of_a_plugin_are_reported_with_their_lines(mimdet, on_path, tmp_path):
     on_path("good")
     recipe = recipe_of(tmp_path, "my_net", "  width: 33", "  dept: 4")
     outcome = mimdet("recipe", "check", recipe)

@@ -290,7 +290,7 @@ def test_cache_that_may_only_be_read_serves_what_it_has(machine):
     assert (outcome.code, outcome.err) == (0, "")
 
 
-def test_full_disk_is_told_and_leaves_nothing(machine, tmp_path):
+def test_full_disk_is_reported_and_leaves_nothing(machine, tmp_path):
     machine.before = small_disk(machine.cache, "400k")
     outcome = refused(machine.run("pull", "mae-base"), "no space is left for 'mae-base'")
     assert not (machine.weights / "weights.lock.json").exists()
@@ -298,7 +298,7 @@ def test_full_disk_is_told_and_leaves_nothing(machine, tmp_path):
     assert machine.suggested(outcome, DIR=str(tmp_path / "larger")).code == 0
 
 
-def test_full_weights_folder_is_told_and_leaves_nothing(machine, tmp_path):
+def test_full_weights_folder_is_reported_and_leaves_nothing(machine, tmp_path):
     (tmp_path / "own weights.safetensors").write_bytes(made_weights(1))
     words = ("weights", "import", "own weights.safetensors", "--as", "own", "--format", "mae")
     machine.before = small_disk(machine.weights, "400k")

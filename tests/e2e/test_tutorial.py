@@ -97,7 +97,7 @@ def claim(folder: Path, distribution: str, version: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("part", BAD)
-def test_broken_package_is_told_in_the_words_of_the_table(mimdet, tmp_path, monkeypatch, part):
+def test_broken_package_is_reported_in_the_words_of_the_table(mimdet, tmp_path, monkeypatch, part):
     table = TUTORIAL.read_text().partition("| the error |")[2].partition("\n\n")[0]
     (row,) = (row for row in table.splitlines() if part in row)
     promised = re.findall(r"`([^`]+)`", row)[-1]

@@ -102,7 +102,7 @@ def test_grey_images_count_as_three_equal_channels(detector, photo):
         (None, "a value of type NoneType"),
     ],
 )
-def test_what_is_no_image_is_told_with_what_is(detector, image, what):
+def test_value_that_is_not_an_image_is_refused_with_what_is(detector, image, what):
     with pytest.raises(DataError) as raised:
         detector.predict(image)
     assert str(raised.value) == (
@@ -288,7 +288,7 @@ def test_a_run_can_be_moved_before_it_is_loaded(trained, photo, detector, tmp_pa
         ),
     ],
 )
-def test_what_makes_no_sense_is_told_in_words_of_python(trained, shapes, given, message):
+def test_nonsense_is_refused_in_terms_of_python(trained, shapes, given, message):
     with pytest.raises(RecipeError) as raised:
         mimdet_cli.evaluate(trained, data=shapes, **given)
     assert str(raised.value) == message

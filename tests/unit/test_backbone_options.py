@@ -129,7 +129,7 @@ def test_options_checked_apart_do_not_tell_how_tokens_are_sampled(theirs):
         _ = backbone_options.check("theirs", {}, {}).token_sampling
 
 
-def test_third_partys_wrong_values_are_told_with_their_lines(theirs):
+def test_third_partys_wrong_values_are_reported_with_their_lines(theirs):
     with pytest.raises(RecipeError) as caught:
         backbone_options.check("theirs", {"width": "wide", "wdth": 3}, HERE)
     errors = [(error.what, error.where, error.fix) for error in caught.value.each()]

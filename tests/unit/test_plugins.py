@@ -180,7 +180,7 @@ def test_interrupt_during_an_import_passes(site):
         plugins.load("stopped")
 
 
-def test_slow_import_is_told_while_it_lasts(site, monkeypatch, capsys):
+def test_slow_import_is_reported_while_it_lasts(site, monkeypatch, capsys):
     install(site, "slow", "slow = slow_module:X", "import time\ntime.sleep(0.5)\nclass X: pass")
     monkeypatch.setattr(plugins, "SLOW_IMPORT_S", 0.1)
     assert plugins.load("slow").__name__ == "X"

@@ -56,7 +56,7 @@ def test_a_regular_expression_is_refused_with_the_template_to_write(pattern, ins
     [
         ({"a.{i}": "b.{j}"}, "'b.{j}' has the hole '{j}', which 'a.{i}' does not fill; it has {i}"),
         ({"a": "b.{i}"}, "it has no holes"),
-        ({"a.{i}.{i}": "b"}, "two holes of one name"),
+        ({"a.{i}.{i}": "b"}, "two holes with the same name"),
         ({"a.{}": "b"}, "has the hole '{}'; give it a name"),
         ({"a.{leaf": "b"}, "is a regular expression"),
         ({"a.{q|}": "b"}, "is a regular expression"),
@@ -65,7 +65,7 @@ def test_a_regular_expression_is_refused_with_the_template_to_write(pattern, ins
         ({"a.{part}": Stack("b.{part}", ("q", "k"))}, "has the hole '{part}'"),
     ],
 )
-def test_a_wrong_rule_is_told_when_the_map_is_made(rules, says):
+def test_wrong_rule_is_reported_when_the_map_is_made(rules, says):
     with pytest.raises(TemplateError) as caught:
         KeyMap(rules)
     assert says in str(caught.value)

@@ -30,7 +30,7 @@ def test_every_promise_has_a_backbone_that_breaks_it():
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.kind.__name__)
-def test_a_wrong_backbone_breaks_its_promise_alone_and_the_numbers_are_told(wrong, capfd):
+def test_a_wrong_backbone_breaks_its_promise_alone_and_the_numbers_are_reported(wrong, capfd):
     before = read_all()
     report = check_backbone(wrong.kind)
     INSTANCES.clear()

@@ -79,7 +79,7 @@ def test_lower_precision_is_used_where_asked_for():
     assert {dtype for _, dtype, _, _ in model.seen} == {torch.bfloat16}
 
 
-def test_progress_is_told_after_every_image():
+def test_progress_is_reported_after_every_image():
     done = []
     detect(Spots(), batches(), CPU, on_image=done.append)
     assert done == [1, 2, 3]

@@ -24,7 +24,7 @@ def test_peak_is_what_was_in_use_at_once_and_is_forgotten_afterwards():
 
 
 @linux
-def test_free_memory_is_told_in_bytes():
+def test_free_memory_is_in_bytes():
     free = free_bytes(CPU)
     assert free is not None
     assert 10**7 < free < 10**13

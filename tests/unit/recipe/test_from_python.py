@@ -42,7 +42,7 @@ def test_paths_and_scalars_are_taken_as_a_file_would_say_them(tmp_path):
     assert (recipe.init.checkpoint, recipe.optimizer.lr) == (str(tmp_path), 0.5)
 
 
-def test_a_wrong_option_in_a_recipe_object_is_told_as_given():
+def test_a_wrong_option_in_a_recipe_object_is_reported_as_given():
     recipe = Recipe.model_validate({"backbone": {"name": "mimdet", "widht": 8}})
     with pytest.raises(RecipeError, match="at: the recipe given"):
         complete(resolve_recipe(recipe))
@@ -101,7 +101,7 @@ def test_wrong_value_is_named_with_its_place(recipe, overrides, message):
     assert str(raised.value) == message
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_together():
     with pytest.raises(MimdetError) as raised:
         resolve_recipe("demo", {"train.batch": 0, "seed": -1, "hed": {}})
     assert len(raised.value.each()) == 3

@@ -174,7 +174,7 @@ def test_the_promise_is_the_backbones_not_the_maps(tmp_path):
         with_map(KeyMap(forgetful, whole.fresh, whole.resize), tmp_path)
 
 
-def test_backbone_that_declares_nothing_is_told_how_to(tmp_path):
+def test_backbone_that_declares_nothing_learns_how_to(tmp_path):
     class Silent(MIMDet):
         def is_pretrained(self, name: str) -> bool:
             return False

@@ -111,7 +111,7 @@ def test_missing_weights_that_are_not_on_the_hub_say_where_they_are():
     assert "`mimdet pull mae-base-full`" not in error.fix
 
 
-def test_all_that_is_missing_is_told_at_once():
+def test_all_that_is_missing_is_reported_together():
     error = refusal(weights="mae-base", more=[{"weights": "convnext-large"}])
     assert [one.where.partition(";")[0] for one in error.each()] == [
         "init.weights",

@@ -109,8 +109,8 @@ def test_tensors_that_are_missing_or_strange_are_named():
     del source["rpn.objectness.bias"]
     with pytest.raises(WeightsError) as caught:
         fill(detector(seed=2), source)
-    assert "stray ((2,) in the checkpoint, not there in the recipe's model)" in caught.value.what
-    assert "rpn.objectness.bias (not there in the checkpoint, (3,) in" in caught.value.what
+    assert "stray ((2,) in the checkpoint, absent in the recipe's model)" in caught.value.what
+    assert "rpn.objectness.bias (absent in the checkpoint, (3,) in" in caught.value.what
 
 
 def test_position_tables_of_another_grid_are_resized_as_the_backbone_resizes_them():

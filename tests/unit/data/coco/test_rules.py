@@ -42,7 +42,7 @@ def test_every_rule_has_a_name_of_its_own_known_purposes_and_tells_its_cases() -
         assert rule.find.__doc__
 
 
-def test_findings_are_told_in_the_order_of_the_rules_and_notes_refuse_nothing() -> None:
+def test_findings_are_reported_in_the_order_of_the_rules_and_notes_refuse_nothing() -> None:
     odd = short("odd", "error", lambda n: [f"{n}"] if n % 2 else [])
     large = short("large", "dropped", lambda n: [f"{n}"] if n > 90 else [])
     round_ = short("round", "note", lambda n: [f"{n}"] if n % 10 == 0 else [])
