@@ -57,6 +57,15 @@ def test_plan_shows_cells_shared_runs_and_what_is_left(ablate):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(("option", "value"), [("--device", "cpu"), ("--shard", "1/2")])
+def test_plan_goes_with_nothing_that_is_about_running(ablate, option, value):
+    refused(
+        ablate(TWO, "--plan", option, value), 2,
+        f"error: --plan and {option} cannot be combined.",
+        "  fix: omit all but one of them.",
+    )  # fmt: skip
+
+
 def test_plan_as_json_says_the_same(ablate):
     outcome = ablate(TWO, "--plan", "--json", "--seeds", 2)
     plan = json.loads(outcome.out)
@@ -112,7 +121,7 @@ def test_all_mistakes_of_all_cells_are_reported_together(ablate):
 def test_key_that_is_varied_cannot_be_set(ablate):
     refused(
         ablate(TWO, "--set", "backbone.train_ratio=1"), 2,
-        "error: 'backbone.train_ratio' is what 'mine' varies, so it cannot be set.",
+        "error: 'mine' varies 'backbone.train_ratio', so it cannot be set.",
         "  at:  --set backbone.train_ratio=1",
         "  fix: omit it, or copy the ablation to a file and change its values there.",
     )  # fmt: skip
@@ -174,7 +183,7 @@ def test_ablation_that_cannot_shrink_at_all_is_refused(mimdet, tmp_path, monkeyp
     )
     refused(
         mimdet("ablate", "mine.yaml", "--base", "demo"), 2,
-        "error: nothing of 'mine' can be run from the base 'demo'.",
+        "error: no cell of 'mine' can be run from the base 'demo'.",
         "  at:  'mae': pre-trained weights do not come in this size",
         "  fix: omit --base, or give a base of the size that the ablation studies.",
     )  # fmt: skip

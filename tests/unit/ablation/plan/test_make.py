@@ -237,7 +237,7 @@ def test_ablation_that_makes_no_sense_is_refused(planned, text, what, fix):
 def test_key_that_is_varied_cannot_be_set(planned):
     assert refused(planned, TWO, overrides=("backbone.train_ratio=1",)) == [
         (
-            "'backbone.train_ratio' is what 'mine' varies, so it cannot be set.",
+            "'mine' varies 'backbone.train_ratio', so it cannot be set.",
             "--set backbone.train_ratio=1",
             "omit it, or copy the ablation to a file and change its values there.",
         )

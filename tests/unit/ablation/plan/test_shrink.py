@@ -3,7 +3,7 @@
 import pytest
 
 from mimdet_cli.ablation.definition import Request, shipped_ablations
-from mimdet_cli.ablation.plan.plan import make_plan
+from mimdet_cli.ablation.plan.make import make_plan
 from mimdet_cli.ablation.plan.shrink import NO_WEIGHTS
 from mimdet_cli.errors import RecipeError
 
@@ -37,7 +37,7 @@ def test_ablation_of_weights_alone_is_refused_with_the_reason(write, tmp_path):
     name = write("variants: {a: {init.weights: mae-base}, b: {init.more: [{weights: x}]}}")
     with pytest.raises(RecipeError) as caught:
         make_plan(Request(name, base="demo", out=tmp_path))
-    assert caught.value.what == "nothing of 'mine' can be run from the base 'demo'."
+    assert caught.value.what == "no cell of 'mine' can be run from the base 'demo'."
     assert caught.value.where == f"'a': {NO_WEIGHTS}; 'b': {NO_WEIGHTS}"
 
 
