@@ -12,12 +12,7 @@ from mimdet_cli.weights import lock
 from mimdet_cli.weights.offline import copy_to, take_from
 from mimdet_cli.weights.pull import PullOptions, pull
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_copied_weights_arrive_with_their_record_and_entry(tmp_path, store, monkeypatch):

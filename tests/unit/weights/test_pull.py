@@ -7,12 +7,7 @@ from mimdet_cli.console import Console
 from mimdet_cli.weights.pull import PullOptions, parse_request, pull
 from mimdet_cli.weights.result import listing
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_known_name_is_pulled_by_its_name():
