@@ -36,6 +36,13 @@ def mimdet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of weights: one of the test's own, which is not made yet."""
+    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Path:
     """A recipe that trains in a second."""

@@ -1,5 +1,7 @@
 """Imported weights files, and refusals, for tests."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,13 @@ def refusal(call, *arguments, **named) -> WeightsError:
     with pytest.raises(WeightsError) as caught:
         call(*arguments, **named)
     return caught.value
+
+
+def suggested(error: WeightsError) -> list[str]:
+    """The arguments of the command that the message suggests."""
+    command = re.search(r"`mimdet ([^`]+)`", error.fix)
+    assert command is not None
+    return shlex.split(command[1])
 
 
 def import_made(

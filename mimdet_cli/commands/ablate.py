@@ -116,8 +116,8 @@ def ablate(
         return
 
     modes = {"--plan": plan, "--commands": commands, "--cell": cell, "--report": report}
-    run_options = {"--device": device, "--shard": shard != "1/1"} if report else {}
-    _refuse_together([option for option, value in {**modes, **run_options}.items() if value])
+    of_runs = {"--device": device, "--shard": shard != "1/1"} if plan or report else {}
+    _refuse_together([option for option, value in {**modes, **of_runs}.items() if value])
 
     from mimdet_cli.ablation.definition import Request
 
@@ -129,7 +129,7 @@ def ablate(
 
     from mimdet_cli.ablation.plan import show
     from mimdet_cli.ablation.plan.cost import cost_of
-    from mimdet_cli.ablation.plan.plan import make_plan
+    from mimdet_cli.ablation.plan.make import make_plan
     from mimdet_cli.ablation.run import processes
     from mimdet_cli.ablation.run.cell import run_cell
 

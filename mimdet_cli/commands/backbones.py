@@ -70,7 +70,7 @@ def ls(
     """List the installed backbones, without importing them."""
     console = Console()
     found = plugins.registrations()
-    rows = [_row(claim, timeout_s=timeout if load else None) for claim in found]
+    rows = [_row(registration, timeout_s=timeout if load else None) for registration in found]
     if as_json:
         console.result(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
     else:
@@ -134,16 +134,20 @@ def check(
         raise error
 
 
-def _row(claim: Registration, timeout_s: float | None) -> Row:
-    """The row of `claim`, which is loaded if there is a time limit for it."""
+def _row(registration: Registration, timeout_s: float | None) -> Row:
+    """The row of a registration, which is loaded if there is a time limit for it."""
     columns = (
-        claim.name, plugins.recipe_name(claim), claim.distribution, claim.version, claim.value
-    )  # fmt: skip
-    if not claim.allowed:
+        registration.name,
+        plugins.recipe_name(registration),
+        registration.distribution,
+        registration.version,
+        registration.value,
+    )
+    if not registration.allowed:
         return Row(*columns, "switched off")
     if timeout_s is None:
         return Row(*columns, "listed")
-    answer = backbone_options.ask(claim.full, Question(), timeout_s)
+    answer = backbone_options.ask(registration.full, Question(), timeout_s)
     if answer.problem:
         return Row(*columns, "broken", answer.problem, answer.where or None)
     return Row(*columns, "loads")
@@ -156,20 +160,23 @@ def _state(row: Row) -> str:
 
 
 def _warnings(found: list[Registration]) -> list[str]:
-    """Names that several distributions claim, and allowed distributions without backbones."""
+    """Names that several distributions register, and allowed distributions without backbones."""
     warnings = []
-    for name in dict.fromkeys(claim.name for claim in found):
-        same = [claim for claim in found if claim.name == name and claim.allowed]
+    for name in dict.fromkeys(registration.name for registration in found):
+        same = [
+            registration
+            for registration in found
+            if registration.name == name and registration.allowed
+        ]
         if len(same) < 2:
             continue
         if same[0].ours:
-            warnings += [plugins.shadowed_note(claim) for claim in same[1:]]
+            warnings += [plugins.shadowed_note(shadowed) for shadowed in same[1:]]
             continue
-        warnings.append(
-            f"'{name}' is claimed by {' and '.join(claim.provider for claim in same)}: write "
-            f"{' or '.join(claim.full for claim in same)}."
-        )
-    known = {plugins.canonical(claim.distribution) for claim in found}
+        providers = " and ".join(registration.provider for registration in same)
+        full_names = " or ".join(registration.full for registration in same)
+        warnings.append(f"'{name}' is registered by {providers}: write {full_names}.")
+    known = {plugins.canonical(registration.distribution) for registration in found}
     strangers = sorted((plugins.chosen_distributions() or frozenset()) - known)
     return warnings + [
         f"{plugins.SWITCH} names '{stranger}', which is not installed or has no backbones."

@@ -52,13 +52,13 @@ def check(name: str, sets: Sequence[str] = ()) -> Report:
 
     PluginError if there is no such name. A backbone that cannot be loaded breaks `builds`.
     """
-    claim = plugins.find(name)
+    registration = plugins.find(name)
     given: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for override in parse_overrides(sets):
         given |= override.nested()
         origins |= {f"backbone.{key}": origin for key, origin in override.origins().items()}
-    source = f"{claim.value} of {claim.provider}"
+    source = f"{registration.value} of {registration.provider}"
     with preserved():
         before = read_all()
         try:

@@ -116,7 +116,7 @@ def tokens_seen(model: nn.Module, part: Batch) -> tuple[int, int] | None:
 
 def total(tokens: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """Sums of (seen, in all); None if there are none."""
-    return (sum(seen for seen, _ in tokens), sum(of for _, of in tokens)) if tokens else None
+    return (sum(seen for seen, _ in tokens), sum(count for _, count in tokens)) if tokens else None
 
 
 def diverged(what: str, step: int, parts: Sequence[Batch]) -> DivergedError:

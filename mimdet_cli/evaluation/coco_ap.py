@@ -94,14 +94,14 @@ def score(
         if masks or task == "box"
     }
     return ApReport(
-        values={key: value for of in scores.values() for key, value in of.values.items()},
+        values={key: value for scored in scores.values() for key, value in scored.values.items()},
         per_class={
-            name: {HEADLINES[task].key: of.by_category[k] for task, of in scores.items()}
+            name: {HEADLINES[task].key: scored.by_category[k] for task, scored in scores.items()}
             for k, name in enumerate(_names(content["categories"]))
         },
         images=len(ids),
         detections=len(counted),
-        curves={task: of.curves for task, of in scores.items()},
+        curves={task: scored.curves for task, scored in scores.items()},
     )
 
 

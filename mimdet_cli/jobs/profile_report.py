@@ -58,7 +58,7 @@ class Published:
 
 def published() -> dict[str, Published]:
     """Published figures by the name of the shipped recipe."""
-    text = resources.files("mimdet_cli.measure").joinpath("published.yaml").read_text("utf-8")
+    text = resources.files("mimdet_cli.jobs").joinpath("published.yaml").read_text("utf-8")
     return {name: Published(**fields) for name, fields in yaml.safe_load(text).items()}
 
 

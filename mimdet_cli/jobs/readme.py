@@ -256,7 +256,7 @@ def _licence(licence: str | None) -> str:
 def _value(value: object) -> str:
     """A value of the environment record in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} ({of})" for key, of in value.items()) or "none"
+        return ", ".join(f"{key} ({detail})" for key, detail in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)

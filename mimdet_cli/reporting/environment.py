@@ -45,7 +45,11 @@ def git_commit(checkout: Path) -> str | None:
 
 def plugins() -> dict[str, str]:
     """Usable backbones by name, each with its distribution and version."""
-    return {recipe_name(claim): claim.provider for claim in registrations() if claim.allowed}
+    return {
+        recipe_name(registration): registration.provider
+        for registration in registrations()
+        if registration.allowed
+    }
 
 
 def _git(checkout: Path, *words: str) -> str:

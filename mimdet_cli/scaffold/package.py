@@ -76,7 +76,11 @@ def _words_for(wanted: str) -> dict[str, str]:
 def _refuse_taken(words: dict[str, str]) -> None:
     """Refuse a name that is taken, or that hides a module or an import."""
     name, module = words["name"], words["module"]
-    owners = [claim.provider for claim in plugins.registrations() if claim.name == name]
+    owners = [
+        registration.provider
+        for registration in plugins.registrations()
+        if registration.name == name
+    ]
     imported = re.findall(rf"\b{words['Class']}\b", _template("backbone.py.tmpl"))
     if owners:
         what = f"the backbone name '{name}' is taken by {' and '.join(owners)}."

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from mimdet_cli.errors import WeightsError
+
 MAIN = "main"
 MAE_FAMILIES = {"raw pixels", "normalised pixels"}
 """The values of `family` in the catalogue that name MAE's two targets."""
@@ -52,6 +54,17 @@ def entries() -> dict[str, CatalogEntry]:
     text = resources.files("mimdet_cli.weights").joinpath("catalog.yaml").read_text("utf-8")
     known = yaml.safe_load(text)
     return {name: CatalogEntry.from_data({**IMAGENET, **fields}) for name, fields in known.items()}
+
+
+def refuse_other(name: str, entry: CatalogEntry, found: str, path: Path, command: str) -> None:
+    """Refuse a file without the catalogue's hash; `command` takes it under another name."""
+    if entry.sha256 not in (None, found):
+        raise WeightsError(
+            f"'{name}' is not the file of the catalogue: its sha256 is {found}, the catalogue's is "
+            f"{entry.sha256}.",
+            where=str(path),
+            fix=f"find out why first; `{command}` takes the file under another name.",
+        )
 
 
 def weights_folder() -> Path:

@@ -98,6 +98,12 @@ def on_disk(locked: Locked) -> Path | None:
     return hub.cached(locked.repo, locked.file, locked.commit)
 
 
+def put_by_hand(name: str) -> Path | None:
+    """The file that a name without a record has in the weights folder, if any."""
+    paths = (weights_folder() / f"{name}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def refuse_changed(name: str, locked: Locked, path: Path) -> None:
     """Refuse a file that is not the recorded one."""
     if lock.intact(weights_folder(), name, locked, path):
@@ -136,11 +142,10 @@ def _find(place: str, name: str, layout: str | None) -> LocatedWeights:
 def _named(place: str, name: str, layout: str | None, entry: CatalogEntry) -> LocatedWeights:
     locked = lock.read(weights_folder()).get(name)
     if locked is None:
-        for suffix in SUFFIXES:
-            path = weights_folder() / f"{name}{suffix}"
-            if path.is_file():
-                return LocatedWeights(path, layout or entry.format, name, entry)
-        raise missing_weights(place, name, entry)
+        path = put_by_hand(name)
+        if path is None:
+            raise missing_weights(place, name, entry)
+        return LocatedWeights(path, layout or entry.format, name, entry)
     recorded = on_disk(locked)
     if recorded is None:
         raise missing_weights(place, name, entry)
@@ -165,11 +170,11 @@ def missing_weights(place: str, name: str, entry: CatalogEntry) -> WeightsError:
 
 
 def _refuse_mixture(sources: Sequence[LocatedWeights]) -> None:
-    family = {source.name: source.entry.family for source in sources if source.entry}
-    mae = {name: of for name, of in family.items() if of in MAE_FAMILIES}
+    families = {source.name: source.entry.family for source in sources if source.entry}
+    mae = {name: family for name, family in families.items() if family in MAE_FAMILIES}
     if len(set(mae.values())) < len(MAE_FAMILIES):
         return
-    named = ", ".join(f"{name} ({of})" for name, of in mae.items())
+    named = ", ".join(f"{name} ({family})" for name, family in mae.items())
     raise WeightsError(
         f"these MAE models have different targets: {named}; their encoders and decoders were never "
         "trained together.",

@@ -10,11 +10,11 @@ from shlex import quote
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import replacing, sha256
 from mimdet_cli.progress import Progress
-from mimdet_cli.weights import lock
+from mimdet_cli.weights import catalog, lock
 from mimdet_cli.weights.catalog import CatalogEntry, entries, weights_folder
 from mimdet_cli.weights.fetch_errors import writing
 from mimdet_cli.weights.import_file import SAFETENSORS, refuse_unreadable
-from mimdet_cli.weights.locate import known, on_disk, refuse_changed
+from mimdet_cli.weights.locate import known, on_disk, put_by_hand, refuse_changed
 from mimdet_cli.weights.lock import Locked
 from mimdet_cli.weights.result import WeightsResult
 
@@ -81,6 +81,13 @@ def _recorded(name: str) -> tuple[Locked, Path]:
             fix=f"did you mean '{near[0]}'?" if near else "`mimdet weights ls` lists the names.",
         )
     record = lock.read(weights_folder()).get(name)
+    unrecorded = put_by_hand(name) if record is None else None
+    if unrecorded is not None:
+        raise WeightsError(
+            f"'{name}' has no record: its file was put into the weights folder by hand.",
+            where=str(unrecorded),
+            fix=f"`mimdet weights import {quote(str(unrecorded))} --as {name}` records it.",
+        )
     path = on_disk(record) if record else None
     if record is None or path is None:
         on_the_hub = known()[name].repo is not None
@@ -105,8 +112,10 @@ def _take(
     entry = _entry(name, record)
     before = lock.read(weights_folder()).get(name)
     relock_command = f"mimdet weights relock {name} --from {quote(str(folder))}"
-    if entry.sha256 is not None:
-        lock.refuse_other(name, entry.sha256, record.upstream_sha256, path, relock_command)
+    import_command = (
+        f"mimdet weights import {quote(str(path))} --as {name}-other --format {entry.format}"
+    )
+    catalog.refuse_other(name, entry, record.upstream_sha256, path, import_command)
     if before is not None and not relock:
         lock.refuse_other(
             name, before.upstream_sha256, record.upstream_sha256, path, relock_command

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from mimdet_cli.errors import WeightsError
 from mimdet_cli.files import sha256
 from mimdet_cli.progress import Progress
-from mimdet_cli.weights import hub, lock
-from mimdet_cli.weights.catalog import CatalogEntry, entries, weights_folder
+from mimdet_cli.weights import catalog, hub, lock
+from mimdet_cli.weights.catalog import MAIN, CatalogEntry, entries, weights_folder
 from mimdet_cli.weights.fetch_errors import HubFile, writing
 from mimdet_cli.weights.hub import Fetched
 from mimdet_cli.weights.import_file import (
@@ -192,10 +192,27 @@ def _fetch_recorded(
         fetched = hub.refetch(wanted, progress)
     if fetched.fresh and fetched.sha256 != recorded:
         hub.discard(fetched.path)
+    catalog.refuse_other(
+        wanted.name,
+        request.entry,
+        fetched.sha256,
+        fetched.path,
+        _under_another_name(wanted, request),
+    )
     lock.refuse_other(
         wanted.name, str(recorded), fetched.sha256, fetched.path, request.relock_command
     )
     return fetched
+
+
+def _under_another_name(wanted: HubFile, request: WeightsRequest) -> str:
+    """The command that takes a file of the catalogue's repository under a name of the user's."""
+    name = f"--as {wanted.name}-other --format {request.entry.format}"
+    if not wanted.file.endswith(SAFETENSORS):
+        return f"mimdet weights import FILE {name}"
+    file = "" if wanted.file == MODEL else f" --file {wanted.file}"
+    revision = "" if wanted.revision == MAIN else f" --revision {wanted.revision}"
+    return f"mimdet pull {wanted.repo} {name}{file}{revision}"
 
 
 def _record(

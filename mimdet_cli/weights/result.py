@@ -6,7 +6,7 @@ from typing import Any
 
 from mimdet_cli.weights import lock
 from mimdet_cli.weights.catalog import CatalogEntry, weights_folder
-from mimdet_cli.weights.locate import known, on_disk
+from mimdet_cli.weights.locate import known, on_disk, put_by_hand
 from mimdet_cli.weights.lock import Locked
 
 HEADER = ("name", "contents", "size", "licence", "source", "cached")
@@ -126,7 +126,6 @@ def _record(name: str, entry: CatalogEntry, record: Locked | None) -> dict[str, 
 
 def _is_here(name: str, record: Locked | None) -> bool:
     if record is None:
-        files = (weights_folder() / f"{name}{suffix}" for suffix in (".safetensors", ".pth"))
-        return any(file.is_file() for file in files)
+        return put_by_hand(name) is not None
     path = on_disk(record)
     return path is not None and path.stat().st_size == record.bytes

@@ -57,6 +57,15 @@ def test_plan_shows_cells_shared_runs_and_what_is_left(ablate):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(("option", "value"), [("--device", "cpu"), ("--shard", "1/2")])
+def test_plan_goes_with_nothing_that_is_about_running(ablate, option, value):
+    refused(
+        ablate(TWO, "--plan", option, value), 2,
+        f"error: --plan and {option} cannot be combined.",
+        "  fix: omit all but one of them.",
+    )  # fmt: skip
+
+
 def test_plan_as_json_says_the_same(ablate):
     outcome = ablate(TWO, "--plan", "--json", "--seeds", 2)
     plan = json.loads(outcome.out)

@@ -2,12 +2,7 @@
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.mark.parametrize(

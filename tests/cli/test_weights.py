@@ -7,12 +7,7 @@ import sys
 import pytest
 import torch
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture

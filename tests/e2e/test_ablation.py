@@ -13,7 +13,7 @@ import torch
 from detectors import detector_of
 
 from mimdet_cli.ablation.definition import Request, shipped_ablations
-from mimdet_cli.ablation.plan.plan import make_plan
+from mimdet_cli.ablation.plan.make import make_plan
 from mimdet_cli.build import build_state, build_step
 from mimdet_cli.data.batch import Batch
 from mimdet_cli.measure.scene import scene

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectors import detector_on
+from golden import close
 from safetensors import safe_open
 from torch import Tensor
 
@@ -159,12 +160,6 @@ def whole(model: str, run: str) -> Case:
 def as_case(run: Tensors, weights: Tensors, grads: Tensors, vitdet: bool) -> Case:
     padding = Padding(square=352) if vitdet else Padding(multiple=32)
     return Case(run, weights, grads, "ln" if vitdet else "bn", padding)
-
-
-def close(ours: Tensor, theirs: Tensor, share: float = 2e-4) -> None:
-    assert ours.shape == theirs.shape
-    limit = share * max(1.0, theirs.abs().max().item())
-    assert (ours - theirs).abs().max().item() <= limit
 
 
 TRAINING = {

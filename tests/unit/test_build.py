@@ -171,7 +171,7 @@ class Plugin(MIMDet):
 
 def test_synchronised_norm_is_plain_wherever_an_option_is_a_norm(tiny, monkeypatch):
     monkeypatch.setattr(build.plugins, "load", lambda name: Plugin)
-    monkeypatch.setattr(build.plugins, "options_registration", lambda claim: None)
+    monkeypatch.setattr(build.plugins, "options_registration", lambda registration: None)
     recipe = completed(tiny, "backbone.norm=syncbn")
     keys = ("norm", *PluginOptions.model_fields.keys() - MIMDet.Options.model_fields.keys())
     alone, shared = (

@@ -3,24 +3,15 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from source_files import PACKAGES, ROOT, python_files
 from typer.main import get_command
 
 from mimdet_cli import plugins
 from mimdet_cli.app import app
 from mimdet_cli.recipe.schema import Recipe
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("mimdet_cli", "backbones", "heads")
-
-
-def python_files(*folders: str) -> list[Path]:
-    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
-    assert len(files) >= 40
-    return files
 
 
 def test_no_module_is_a_drawer():

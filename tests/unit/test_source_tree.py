@@ -5,15 +5,9 @@ import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("mimdet_cli", "backbones", "heads")
+from source_files import PACKAGES, ROOT, python_files
+
 MOST_LINES = {"sources": 350, "tests": 400}
-
-
-def python_files(*folders: str) -> list[Path]:
-    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
-    assert len(files) >= 40
-    return files
 
 
 def module_name(file: Path) -> str:

@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,9 +45,24 @@ class ScoredSplit:
     classes: int
 
 
+class TruthReader:
+    """Reads annotation files, and keeps the last one: most runs are scored on the same split."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Path, GroundTruth] | None = None
+
+    def read(self, annotations: Path) -> GroundTruth:
+        """The boxes and masks of a file."""
+        if self._last is None or self._last[0] != annotations:
+            truth = GroundTruth.of(read_ground_truth(annotations), masks=True)
+            self._last = annotations, truth
+        return self._last[1]
+
+
 def resample(
     folder: Path,
     annotations: Path,
+    reader: TruthReader,
     recorded: Mapping[str, float | None],
     resampling: Resampling,
 ) -> dict[str, Resampled]:
@@ -60,8 +75,7 @@ def resample(
     known = {kind: value for kind, value in recorded.items() if value is not None}
     found = _kept(folder / KEPT, stamp)
     if found is None or not known.keys() <= found.keys():
-        truth = _truth(annotations, digests[1])
-        matches = match_file(predictions, truth.content())
+        matches = match_file(predictions, reader.read(annotations).content())
         made = {kind: Resampled.of(matched, resampling) for kind, matched in matches.items()}
         found = {kind: model for kind, model in made.items() if model is not None}
         _keep(folder / KEPT, stamp, found)
@@ -94,11 +108,6 @@ def split_of(out: Path, record: AblationRecord, name: str, data: Path | None) ->
 def _split(annotations: Path, name: str) -> ScoredSplit:
     content = read_ground_truth(annotations)
     return ScoredSplit(annotations, name, len(content["images"]), len(content["categories"]))
-
-
-@lru_cache(maxsize=1)
-def _truth(annotations: Path, digest: str) -> GroundTruth:
-    return GroundTruth.of(read_ground_truth(annotations), masks=True)
 
 
 def _kept(path: Path, stamp: str) -> dict[str, Resampled] | None:

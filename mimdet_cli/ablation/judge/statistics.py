@@ -54,8 +54,8 @@ def students_t(degrees: int, count: int, seed: int) -> Floats:
     With plain random values, the tails of few degrees of freedom would depend on the seed.
     """
     generator = np.random.default_rng([seed, 0, degrees])
-    drawn = np.sort(generator.standard_t(degrees, count * FINE))
-    quantiles = drawn.reshape(count, FINE)[:, FINE // 2]
+    samples = np.sort(generator.standard_t(degrees, count * FINE))
+    quantiles = samples.reshape(count, FINE)[:, FINE // 2]
     return generator.permutation((quantiles - quantiles[::-1]) / 2)
 
 

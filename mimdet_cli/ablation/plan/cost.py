@@ -15,7 +15,7 @@ import torch
 
 from heads.mask_rcnn import MaskRCNN
 from mimdet_cli.ablation.plan.identity import EMBEDDED_SIZE, is_embedded
-from mimdet_cli.ablation.plan.plan import Plan, Run
+from mimdet_cli.ablation.plan.make import Plan, Run
 from mimdet_cli.build import build_detector, complete
 from mimdet_cli.data.coco.json_file import read_json
 from mimdet_cli.data.coco.split import find_data

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import torch
@@ -185,7 +186,7 @@ def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Eva
     marked = keys_with(Effect.EVALUATION, options=type(trained.recipe.backbone.options))
     others = [setting for setting in evaluation.settings if setting.key not in marked]
     of_backbone = [setting for setting in others if setting.key.startswith("backbone.")]
-    if of_backbone and _shapes(trained) == _shapes(changed):
+    if of_backbone and _shapes(_section(trained)) == _shapes(_section(changed)):
         others = [setting for setting in others if setting not in of_backbone]
     errors = [
         RecipeError(
@@ -199,9 +200,13 @@ def _refuse_other_models(trained: Completed, changed: Completed, evaluation: Eva
         raise RecipeError.joined(errors)
 
 
-def _shapes(resolved: Completed) -> dict[str, torch.Size] | None:
+def _section(resolved: Completed) -> str:
+    return json.dumps(resolved.recipe.backbone.model_dump(mode="json"))
+
+
+@cache
+def _shapes(section: str) -> dict[str, torch.Size] | None:
     """Parameters of a backbone; None for one that cannot be built, whose run will say why."""
-    section = json.dumps(resolved.recipe.backbone.model_dump(mode="json"))
     try:
         backbone = backbone_of(section)
     except Exception:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mimdet_cli.ablation.plan.cost import PlanCost
-from mimdet_cli.ablation.plan.plan import Cell, Plan, Run
+from mimdet_cli.ablation.plan.make import Cell, Plan, Run
 from mimdet_cli.text_table import text_table
 from mimdet_cli.words import counted
 
@@ -38,7 +38,7 @@ def plan_json(plan: Plan, cost: PlanCost) -> dict[str, Any]:
         "question": plan.definition.ablation.question,
         "base": plan.base,
         "data": plan.data,
-        "cells": [{**cell.to_json(), "evaluation": cell.evaluation or None} for cell in plan.cells],
+        "cells": [_cell_json(cell) for cell in plan.cells],
         "runs": [
             {
                 "hash": run.hash,
@@ -52,6 +52,13 @@ def plan_json(plan: Plan, cost: PlanCost) -> dict[str, Any]:
         "left_out": dict(plan.left_out),
         "cost": cost.to_json(),
     }
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    """The row without the hash of its evaluation, which names a folder only."""
+    row = cell.to_json() | {"evaluation": cell.evaluation or None}
+    del row["key"]
+    return row
 
 
 def _equal(plan: Plan, cell: Cell) -> str:

@@ -187,7 +187,7 @@ def _replaced(draft: Draft, section: str, values: dict[str, Any], origin: str) -
 
 def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
     """The draft with images no larger than the square, if any, that the backbone pads them to."""
-    square = backbone_of(json.dumps(section)).padding.square
+    square = _square(json.dumps(section))
     if square is None:
         return draft
     origin = Origin(f"the square of {square} pixels that '{section['name']}' pads images to")
@@ -200,6 +200,11 @@ def _within_square(draft: Draft, section: dict[str, Any]) -> Draft:
 
 
 @cache
+def _square(section: str) -> int | None:
+    """The square that the backbone of a recipe section pads images to; None if it has none."""
+    return backbone_of(section).padding.square
+
+
 def backbone_of(section: str) -> Backbone:
     """The backbone of a recipe section, given as JSON, without values."""
     options = json.loads(section)

@@ -23,7 +23,13 @@ from mimdet_cli.ablation.folder import (
     run_folder,
 )
 from mimdet_cli.ablation.judge.claims import Verdict, judge
-from mimdet_cli.ablation.judge.resampling import ScoredSplit, recipe_of, resample, split_of
+from mimdet_cli.ablation.judge.resampling import (
+    ScoredSplit,
+    TruthReader,
+    recipe_of,
+    resample,
+    split_of,
+)
 from mimdet_cli.ablation.judge.statistics import (
     CellFigures,
     Contrast,
@@ -172,13 +178,14 @@ def _resample_all(
     }
     found: dict[tuple[str, str], Mapping[str, Resampled]] = {}
     errors: list[MimdetError] = []
+    reader = TruthReader()
     with progress.items(len(wanted), "resampling evaluations") as done:
         for (name, key), folder in wanted.items():
             scored = runs[name].evaluations[key]
             try:
                 split = split_of(request.out, record, name, request.data)
                 recorded = {metric: scored.figures.get(metric) for metric in RESAMPLED}
-                found[name, key] = resample(folder, split.annotations, recorded, resampling)
+                found[name, key] = resample(folder, split.annotations, reader, recorded, resampling)
             except MimdetError as error:
                 errors += [
                     mistake for mistake in error.each() if str(mistake) not in map(str, errors)

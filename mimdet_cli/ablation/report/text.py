@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from mimdet_cli.ablation.definition import Request, shipped_ablations
+from mimdet_cli.ablation.judge.claims import Verdict
 from mimdet_cli.ablation.judge.statistics import Contrast, Estimate, Interval
 from mimdet_cli.ablation.plan.identity import EMBEDDED
 from mimdet_cli.ablation.report.paper import PaperRow
@@ -28,8 +29,6 @@ from mimdet_cli.recipe.catalog import shipped
 from mimdet_cli.text_table import markdown_table, text_table
 from mimdet_cli.words import counted
 
-CLAIMS = ("claim", "verdict", "numbers")
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -45,11 +44,22 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedClaims:
+    """Claims with their verdicts: a table in Markdown, but too wide for one in a terminal."""
+
+    verdicts: Sequence[Verdict]
+
+
+Body = Table | JudgedClaims | Sequence[str]
+"""A table, claims, or the items of a list."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A titled part of the report: a table, or the items of a list."""
+    """A titled part of the report."""
 
     title: str
-    body: Table | Sequence[str]
+    body: Body
 
 
 def text(summary: Summary) -> list[str]:
@@ -97,24 +107,30 @@ def command(summary: Summary) -> str:
     return shlex.join(["mimdet", "ablate", *request.arguments()])
 
 
-def _text_of(body: Table | Sequence[str]) -> list[str]:
-    if not isinstance(body, Table):
-        return [f"  {item.replace('`', '')}" for item in body]
-    if body.headers is CLAIMS:  # too wide for a terminal
+def _text_of(body: Body) -> list[str]:
+    if isinstance(body, Table):
+        return text_table(body.headers, body.rows, figures=True).split("\n")
+    if isinstance(body, JudgedClaims):
         return [
             line
-            for says, verdict, numbers in body.rows
-            for line in (f"  {verdict:9s}  {says}", f"             {numbers}")
+            for verdict in body.verdicts
+            for line in (
+                f"  {verdict.judgement:9s}  {verdict.claim.says}",
+                f"             {verdict.numbers}",
+            )
         ]
-    return text_table(body.headers, body.rows, figures=True).split("\n")
+    return [f"  {item.replace('`', '')}" for item in body]
 
 
-def _markdown_of(body: Table | Sequence[str]) -> str:
-    if isinstance(body, Table) and body.headers is CLAIMS:
-        rows = [(says, f"**{verdict}**", numbers) for says, verdict, numbers in body.rows]
-        return markdown_table(body.headers, rows)
+def _markdown_of(body: Body) -> str:
     if isinstance(body, Table):
         return markdown_table(body.headers, body.rows)
+    if isinstance(body, JudgedClaims):
+        rows = [
+            (verdict.claim.says, f"**{verdict.judgement}**", verdict.numbers)
+            for verdict in body.verdicts
+        ]
+        return markdown_table(("claim", "verdict", "numbers"), rows)
     return "\n".join(f"- {item}" for item in body)
 
 
@@ -132,10 +148,8 @@ def tables(summary: Summary, *, full: bool) -> Iterator[Part]:
 def _remarks(summary: Summary) -> Iterator[Part]:
     """Claims, what differs from the paper, notes, and what is not in the tables."""
     if summary.verdicts:
-        rows = [
-            (verdict.claim.says, verdict.judgement, verdict.numbers) for verdict in summary.verdicts
-        ]
-        yield Part("Claims, judged by rules fixed before anything ran", Table(CLAIMS, rows))
+        title = "Claims, judged by rules fixed before anything ran"
+        yield Part(title, JudgedClaims(summary.verdicts))
     with_paper = summary.record.ablation.paper
     if summary.differs:
         title = "What differs from the paper" if with_paper else "How it was run"

@@ -32,7 +32,7 @@ from mimdet_cli.ablation.folder import (
 )
 from mimdet_cli.ablation.plan.cost import count
 from mimdet_cli.ablation.plan.identity import EMBEDDED, EMBEDDED_SIZE, embedded_folder
-from mimdet_cli.ablation.plan.plan import Plan, Run, Scoring, is_trained
+from mimdet_cli.ablation.plan.make import Plan, Run, Scoring, is_trained
 from mimdet_cli.ablation.run.claiming import LOCK, enter, locked
 from mimdet_cli.build import choose_device, complete
 from mimdet_cli.data.synthetic import write_demo

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimdet_cli.ablation.folder import RUNS, plan_file, read_record, write_record
-from mimdet_cli.ablation.plan.plan import Plan
+from mimdet_cli.ablation.plan.make import Plan
 from mimdet_cli.errors import BusyError, RecipeError, ResourceError
 
 LOCK = "lock"
@@ -96,7 +96,7 @@ def _record_of(plan: Plan) -> dict[str, Any]:
         "data": plan.data,
         "added": list(request.added),
         "left_out": dict(plan.left_out),
-        "cells": [{**cell.to_json(), "key": cell.scoring.key} for cell in plan.cells],
+        "cells": [cell.to_json() for cell in plan.cells],
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import mimdet_cli
 from mimdet_cli.ablation.folder import RunRecord
 from mimdet_cli.ablation.plan.identity import is_embedded
-from mimdet_cli.ablation.plan.plan import Plan, Run
+from mimdet_cli.ablation.plan.make import Plan, Run
 from mimdet_cli.ablation.run.cell import prepare_data, record_failure
 from mimdet_cli.ablation.run.claiming import LOCK, enter, holder
 from mimdet_cli.build import choose_device

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimdet_cli.ablation.definition import Request
-from mimdet_cli.ablation.plan.plan import Plan, make_plan
+from mimdet_cli.ablation.plan.make import Plan, make_plan
 
 Planned = Callable[..., Plan]
 

@@ -31,7 +31,7 @@ FORMS = (
 
 
 def test_every_backbone_of_ours_is_checked():
-    ours = {claim.name for claim in plugins.registrations() if claim.ours}
+    ours = {registration.name for registration in plugins.registrations() if registration.ours}
     assert {name for name, _ in FORMS} == ours
     assert len(ours) >= 5
 

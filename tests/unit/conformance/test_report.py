@@ -99,7 +99,7 @@ def test_what_an_import_changes_for_everybody_breaks_the_promise_of_globals(monk
         return Right
 
     monkeypatch.setattr(plugins, "load", careless)
-    monkeypatch.setattr(plugins, "options_registration", lambda claim: None)
+    monkeypatch.setattr(plugins, "options_registration", lambda registration: None)
     report = check("vitdet")
     assert report.broken == ["globals"]
     assert named(report, "globals").finding.broken == (

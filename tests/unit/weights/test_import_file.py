@@ -15,12 +15,7 @@ FULL = {
     "decoder_blocks.7.attn.qkv.weight": torch.ones(1536, 512),
 }
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_pickled_import_becomes_safetensors_and_is_recorded(tmp_path, store, capsys):

@@ -14,11 +14,10 @@ from mimdet_cli.weights.lock import Locked
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    (tmp_path / "store").mkdir()
-    return tmp_path / "store"
+def store(store):
+    """The folder of weights, which is there."""
+    store.mkdir()
+    return store
 
 
 def refusal(**init) -> WeightsError:

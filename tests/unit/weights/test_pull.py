@@ -1,18 +1,20 @@
 """What the names given to `mimdet pull` refer to, without a network."""
 
+from dataclasses import replace
+
 import pytest
-from weights_files import import_made, refusal
+import torch
+from safetensors.torch import save_file
+from weights_files import import_made, refusal, suggested
 
 from mimdet_cli.console import Console
+from mimdet_cli.files import sha256
+from mimdet_cli.weights import hub, locate, lock
+from mimdet_cli.weights.catalog import entries
 from mimdet_cli.weights.pull import PullOptions, parse_request, pull
 from mimdet_cli.weights.result import listing
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """An empty folder of weights."""
-    monkeypatch.setenv("MIMDET_WEIGHTS", str(tmp_path / "store"))
-    return tmp_path / "store"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_known_name_is_pulled_by_its_name():
@@ -65,3 +67,38 @@ def test_imported_name_is_here_when_it_is_pulled(tmp_path):
     (done,) = pull(["mine"], PullOptions(), dry_run=False, progress=Console())
     assert done.here
     assert {one["name"]: one["cached"] for one in listing()}["mine"]
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """The file that the Hub has under every name."""
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(2)}, path)
+    found = hub.Fetched(path, "c" * 40, sha256(path), fresh=False)
+    for fetch in ("fetch", "refetch"):
+        monkeypatch.setattr(hub, fetch, lambda wanted, progress: found)
+    monkeypatch.setattr(hub, "licence", lambda wanted: "not known")
+    return found
+
+
+@pytest.mark.parametrize("relock", [False, True])
+def test_file_other_than_the_catalogues_is_pulled_under_another_name(
+    store, fetched, mimdet, monkeypatch, relock
+):
+    pinned = {"mae-large": replace(entries()["mae-large"], sha256="0" * 64)}
+    monkeypatch.setattr(locate, "entries", lambda: pinned)
+    options = PullOptions(relock=relock)
+    error = refusal(pull, ["mae-large"], options, dry_run=False, progress=Console())
+    assert f"its sha256 is {fetched.sha256}, the catalogue's is {'0' * 64}" in error.what
+    assert "--as mae-large-other --format hf_mae --revision refs/pr/1`" in error.fix
+    assert not lock.read(store)
+    assert mimdet(*suggested(error)).code == 0
+    assert lock.read(store)["mae-large-other"].sha256 == fetched.sha256
+
+
+def test_pickle_other_than_the_catalogues_is_imported_under_another_name(fetched, monkeypatch):
+    pinned = {"mae-base": replace(entries()["mae-base"], sha256="0" * 64)}
+    monkeypatch.setattr(locate, "entries", lambda: pinned)
+    options = PullOptions(file="pytorch_model.bin")
+    error = refusal(pull, ["mae-base"], options, dry_run=False, progress=Console())
+    assert "`mimdet weights import FILE --as mae-base-other --format hf_mae`" in error.fix

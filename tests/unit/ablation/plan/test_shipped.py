@@ -22,7 +22,7 @@ from mimdet_cli.ablation.definition import (
     read_definition,
     shipped_ablations,
 )
-from mimdet_cli.ablation.plan.plan import Plan, make_plan
+from mimdet_cli.ablation.plan.make import Plan, make_plan
 from mimdet_cli.build import backbone_class, build_state, build_step
 from mimdet_cli.data.batch import Batch
 from mimdet_cli.recipe.catalog import shipped_folder

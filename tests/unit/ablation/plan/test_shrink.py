@@ -3,7 +3,7 @@
 import pytest
 
 from mimdet_cli.ablation.definition import Request, shipped_ablations
-from mimdet_cli.ablation.plan.plan import make_plan
+from mimdet_cli.ablation.plan.make import make_plan
 from mimdet_cli.ablation.plan.shrink import NO_WEIGHTS
 from mimdet_cli.errors import RecipeError
 

@@ -121,6 +121,9 @@ def test_more_seeds_continue_the_folder(plan, planned):
     enter(more)
     record = read_record(more.request.out / "ablations" / "mine.json")
     assert [list(cell["runs"]) for cell in record["cells"]] == [["0", "1"], ["0", "1"]]
+    assert list(record["cells"][0]) == [
+        "label", "training", "evaluation", "key", "settings", "evals", "runs",
+    ]  # fmt: skip
 
 
 def test_failure_keeps_the_figures_of_an_earlier_training(plan):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimdet_cli.ablation.definition import Request, shipped_ablations
-from mimdet_cli.ablation.plan.plan import make_plan
+from mimdet_cli.ablation.plan.make import make_plan
 from mimdet_cli.errors import MimdetError, RecipeError
 
 TWO = "axes: {backbone.train_ratio: [0.5, 1]}\n"

@@ -75,11 +75,12 @@ class Cell:
     runs: Mapping[int, str]
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON and the folder's record have in common."""
+        """The row in the folder's record."""
         return {
             "label": self.label,
             "training": self.training,
             "evaluation": self.evaluation,
+            "key": self.scoring.key,
             "settings": dict(self.scoring.settings),
             "evals": self.scoring.evals,
             "runs": {str(seed): name for seed, name in self.runs.items()},
