@@ -28,7 +28,7 @@ def _convs(theirs: str, ours: str) -> dict[str, Rule]:
 def _box_rules(stage: str, ours: str) -> dict[str, Rule]:
     """Rules of a box head and its predictor; a cascade has one of each per `stage`."""
     head, our_head = f"roi_heads.box_head.{stage}", f"roi_heads.box_head.{ours}"
-    predictor, our_predictor = (f"roi_heads.box_predictor.{one}" for one in (stage, ours))
+    predictor, our_predictor = f"roi_heads.box_predictor.{stage}", f"roi_heads.box_predictor.{ours}"
     return {
         **_convs(f"{head}conv", f"{our_head}convs"),
         f"{head}fc1.{{leaf}}": f"{our_head}fcs.0.{{leaf}}",

@@ -57,8 +57,8 @@ class MaskRCNN(nn.Module):
     ) -> dict[str, Tensor] | list[Detections]:
         """Losses by name in training, detections of each image in evaluation.
 
-        `images` are (3, h, w) uint8 RGB of any sizes. What is not on the detector's device is copied
-        there, image by image; `Batch.to` copies a whole batch at once. The losses are
+        `images` are (3, h, w) uint8 RGB of any sizes. Tensors on another device are copied to the
+        detector's one at a time; `Batch.to` copies a whole batch at once. The losses are
         `rpn_objectness`, `rpn_box`, `box_class`, `box_regression` and, with a mask head, `mask`;
         a cascade has `box_class_0`, `box_regression_0` and so on, one pair for each stage.
         """

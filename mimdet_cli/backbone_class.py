@@ -13,7 +13,9 @@ EDITS = {
     1: "install a matching version of its package, or edit the class: replace `from_options` by "
     "`__init__(self, options)`, which starts with `super().__init__(options)`; replace the "
     "attribute `tokens` by `tokens_seen(height, width)`; name the option that --ratio sets in "
-    "`Options.token_sampling`; and set `contract = 2`.",
+    "`Options.token_sampling`; write key maps and the `names` (not `pattern`) of a "
+    "`ParameterRule` as templates such as `blocks.{i}.{rest}`, not regular expressions; and set "
+    "`contract = 2`.",
 }
 """How to migrate a class from an older version of the contract."""
 LEFTOVERS = ("from_options", "tokens")

@@ -17,8 +17,6 @@ from backbones.key_maps.timm_classifiers import CLASS_TOKEN, FINAL_NORM, VIT_LAY
 from backbones.layers.patch_embed import resize_patches
 from backbones.layers.pos_embed import resize_square_table
 
-MAE_DECODER_LAYERS: Final = 8
-
 
 def mae_encoder(fresh: tuple[str, ...], *, positions: bool = True) -> KeyMap:
     """For a plain ViT: the encoder; a decoder beside it, if any, is dropped.

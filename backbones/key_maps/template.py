@@ -36,8 +36,8 @@ class Template:
         pieces = _HOLE.split(text)
         self.text = text
         self.literals = pieces[::2]
-        if not all(_PLAIN.fullmatch(literal) for literal in self.literals):
-            raise TemplateError(_not_a_template(text))
+        for literal in self.literals:
+            _check_plain(literal, text)
         parsed = [_parsed(hole, text) for hole in pieces[1::2]]
         self.holes = tuple(name for name, _ in parsed)
         if len(set(self.holes)) < len(self.holes):
@@ -76,33 +76,33 @@ def choice(words: tuple[str, ...]) -> str:
 def _parsed(hole: str, text: str) -> tuple[str, str]:
     """Name and kind of a hole; an unnamed choice is called what is written in it."""
     name, colon, words = hole.partition(":")
-    if colon or "|" in hole:
-        options = tuple((words if colon else hole).split("|"))
-        if not all(word and _PLAIN.fullmatch(word) for word in options):
-            raise TemplateError(_not_a_template(text))
-        return name, choice(options)
-    if not name.isidentifier():
+    is_choice = bool(colon) or "|" in hole
+    if not is_choice and name.isidentifier():
+        return name, _NUMBER if len(name) == 1 else _KINDS.get(name, _ONE_NAME)
+    if not is_choice:
+        raise TemplateError(f"'{text}' has the hole '{{{hole}}}'; name it, as in '{_EXAMPLE}'.")
+    if colon and not name.isidentifier():
         raise TemplateError(
-            f"'{text}' has the hole '{{{hole}}}'; give it a name, as in '{_EXAMPLE}'."
+            f"'{text}' has the hole '{{{hole}}}'; write one name before ':', as in "
+            "'{kind:cls|reg}'."
         )
-    return name, _NUMBER if len(name) == 1 else _KINDS.get(name, _ONE_NAME)
+    options = tuple((words if colon else hole).split("|"))
+    if not all(options):
+        raise TemplateError(
+            f"'{text}' has an empty word in the hole '{{{hole}}}'; remove it, or write two rules."
+        )
+    for word in options:
+        _check_plain(word, text)
+    return name, choice(options)
 
 
-def _not_a_template(text: str) -> str:
-    near = _translated(text)
-    return (
-        f"'{text}' is a regular expression; rules are templates such as '{_EXAMPLE}'"
-        + (f": write '{near}'" if near else "")
-        + "."
-    )
-
-
-def _translated(pattern: str) -> str | None:
-    """The template that a simple regular expression most likely means."""
-    letters = iter("ijklmn")
-    text = re.sub(r"\(\?:|\(\?P<\w+>", "(", pattern).replace(r"\.", ".")
-    text = re.sub(r"\(?\\d\+?\)?", lambda _: f"{{{next(letters, 'i')}}}", text)
-    text = re.sub(r"\(?\.[*+]\)?$", "{rest}", text)
-    text = re.sub(r"\(?\.[*+]\)?", "{path}", text)
-    text = re.sub(r"\(([\w.|]+\|[\w.]+)\)", r"{\1}", text)
-    return text if all(_PLAIN.fullmatch(literal) for literal in _HOLE.split(text)[::2]) else None
+def _check_plain(part: str, text: str) -> None:
+    """Raise unless `part`, a word or what stands between the holes of `text`, is plain text."""
+    if _PLAIN.fullmatch(part):
+        return
+    if set(part) & set("{}"):
+        raise TemplateError(
+            f"'{text}' has a brace without its partner, or a hole inside a hole; write holes as in "
+            f"'{_EXAMPLE}'."
+        )
+    raise TemplateError(f"'{text}' is a regular expression; write a template such as '{_EXAMPLE}'.")

@@ -8,6 +8,8 @@ Shapes, for a map of stride 16 and width D:
     scaled  (B, D/4, H/4, W/4), (B, D/2, H/8, W/8), (B, D, H/16, W/16), (B, D, H/32, W/32)
     out     (B, C, H/s, W/s) with s = 4, 8, 16, 32
 
+Its users are `vitdet` and, through `mimdet_cli.plugin_api`, third parties' backbones.
+
 Differs from detectron2 at 02b5c4e: without normalisation (`norm: none`) only the GELU is between
 the two upsampling steps, where detectron2 fails. All layers keep PyTorch's initial values.
 """

@@ -58,7 +58,8 @@ class Encoder(nn.Module):
         self.pos_embed = position_table(options.width, options.grid)
         self.blocks = self.make_blocks(options, drop_rates(options.drop_path, options.depth))
         self.norm = nn.LayerNorm(options.width, eps=options.norm_eps)
-        self.read = quarter_ends(options.depth)[:2] if options.pyramid == "vit" else []
+        ends = quarter_ends(options.depth)
+        self.pyramid_blocks = ends[:2] if options.pyramid == "vit" else []
         self.checkpoint_activations = options.checkpoint_activations
 
     @staticmethod
@@ -75,7 +76,7 @@ class Encoder(nn.Module):
         outputs = []
         for i, block in enumerate(self.blocks):
             tokens = apply_block(block, tokens, recompute=self.checkpoint_activations)
-            if i in self.read:
+            if i in self.pyramid_blocks:
                 outputs.append(tokens)
         return [*outputs, self.norm(tokens)]
 
@@ -104,6 +105,20 @@ class WindowEncoder(Encoder):
 
 
 class Decoder(nn.Module, ABC):
+    """From the encoded tokens to tokens of the whole grid, of the width `width`."""
+
+    width: int
+
+    @abstractmethod
+    def fill(self, encoded: Tensor, stem_tokens: Tensor, sample: TokenSample) -> Tensor:
+        """Encoded tokens (B, K, D) on the whole grid: (B, N, E)."""
+
+    @abstractmethod
+    def forward(self, filled: Tensor, h: int, w: int) -> Tensor:
+        """Decoded tokens, (B, N, E) in and out."""
+
+
+class MAEDecoder(Decoder):
     """MAE's decoder blocks over all tokens, kept and filled."""
 
     def __init__(self, options: MIMDetOptions) -> None:
@@ -121,8 +136,9 @@ class Decoder(nn.Module, ABC):
         """What fills the cells of dropped tokens, whose stem features are (B, M, D): (B, M, E)."""
 
     def fill(self, encoded: Tensor, stem_tokens: Tensor, sample: TokenSample) -> Tensor:
-        """Encoded tokens (B, K, D) on the whole grid: (B, N, E)."""
-        return sample.fill(self.embed(encoded), stem_tokens, self.stand_ins)
+        """Kept tokens embedded, stand-ins for the dropped ones if there are any: (B, N, E)."""
+        kept, dropped = self.embed(encoded), sample.dropped(stem_tokens)
+        return kept if dropped is None else sample.merge(kept, self.stand_ins(dropped))
 
     def forward(self, filled: Tensor, h: int, w: int) -> Tensor:
         """Decoded tokens, (B, N, E) in and out."""
@@ -132,7 +148,7 @@ class Decoder(nn.Module, ABC):
         return self.norm(tokens)
 
 
-class StemFillDecoder(Decoder):
+class StemFillDecoder(MAEDecoder):
     """Dropped tokens are filled with projected stem features (table 6)."""
 
     def __init__(self, options: MIMDetOptions) -> None:
@@ -144,7 +160,7 @@ class StemFillDecoder(Decoder):
         return self.stem_proj(stem_tokens)
 
 
-class MaskFillDecoder(Decoder):
+class MaskFillDecoder(MAEDecoder):
     """Dropped tokens are filled with MAE's learned vector (table 6)."""
 
     def __init__(self, options: MIMDetOptions) -> None:
@@ -157,7 +173,7 @@ class MaskFillDecoder(Decoder):
         return self.mask_token.expand(*stem_tokens.shape[:2], -1)
 
 
-class NoDecoder(nn.Module):
+class NoDecoder(Decoder):
     """The encoder's output as it is; all tokens are kept, and E is D (tables 7 and 8)."""
 
     def __init__(self, options: MIMDetOptions) -> None:
@@ -176,7 +192,7 @@ class NoDecoder(nn.Module):
 ENCODERS: dict[str, type[Encoder]] = {"sampled": Encoder, "windows": WindowEncoder}
 """By the words of `MIMDetOptions.input`."""
 
-DECODERS: dict[str, type[Decoder]] = {"stem": StemFillDecoder, "mask": MaskFillDecoder}
+DECODERS: dict[str, type[MAEDecoder]] = {"stem": StemFillDecoder, "mask": MaskFillDecoder}
 """By the words of `MIMDetOptions.fill`."""
 
 
@@ -185,7 +201,7 @@ def make_encoder(options: MIMDetOptions) -> Encoder:
     return ENCODERS[options.input](options).apply(initialise)
 
 
-def make_decoder(options: MIMDetOptions) -> Decoder | NoDecoder:
+def make_decoder(options: MIMDetOptions) -> Decoder:
     """The decoder of `options.fill`, if there is one, with MAE's initial values."""
     if options.decoder_layers == 0:
         return NoDecoder(options)

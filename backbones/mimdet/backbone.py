@@ -3,6 +3,7 @@
 Paper: Fang et al., "Unleashing Vanilla Vision Transformer with Masked Image Modeling for Object
 Detection", ICCV 2023 (arXiv:2204.02964), section 2 and figure 1 (b). The options of its ablations:
 tables 1 and 3 (ratios, sampling), 5 (stem), 6 (fill), 7 (decoder layers), 8 (input, pyramid).
+Everywhere in this project its sections, figures and tables have their numbers in the arXiv version.
 
 Shapes, for B images of H x W pixels, N = H/16 * W/16 tokens of width D, K of them kept:
     stem     (B, D/4, H/4, W/4), (B, D/2, H/8, W/8), tokens (B, D, H/16, W/16)

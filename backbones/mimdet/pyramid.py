@@ -7,6 +7,7 @@ Shapes: two maps of strides 4 and 8, (B, C1, H/4, W/4) and (B, C2, H/8, W/8), an
 (B, E, H/16, W/16) become maps of equal width at strides 4, 8, 16 and 32.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -17,7 +18,17 @@ from backbones.layers.fpn import FPN
 from backbones.options.mimdet import MIMDetOptions
 
 
-class StemMaps(nn.Module):
+class FineMaps(nn.Module, ABC):
+    """The maps of strides 4 and 8, whose numbers of channels are `channels`."""
+
+    channels: tuple[int, int]
+
+    @abstractmethod
+    def forward(self, stem: Sequence[Tensor], within: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Both maps, from those of the stem and those within the ViT, (B, D, h, w)."""
+
+
+class StemMaps(FineMaps):
     """Strides 4 and 8 are the stem's own maps, as the paper proposes."""
 
     def __init__(self, channels: tuple[int, int]) -> None:
@@ -29,8 +40,11 @@ class StemMaps(nn.Module):
         return stem
 
 
-class RaisedMaps(nn.Module):
-    """Strides 4 and 8 are deconvolved from maps within the ViT (last row of table 8)."""
+class RaisedMaps(FineMaps):
+    """Strides 4 and 8 are deconvolved from maps within the ViT (last row of table 8).
+
+    The layers are two of `DeconvScales`, under the parameter names that MIMDet's checkpoints have.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,7 +58,7 @@ class RaisedMaps(nn.Module):
         return self.to_stride4(first), self.to_stride8(second)
 
 
-def make_fine_maps(options: MIMDetOptions, stem: tuple[int, int]) -> StemMaps | RaisedMaps:
+def make_fine_maps(options: MIMDetOptions, stem: tuple[int, int]) -> FineMaps:
     """The source of strides 4 and 8 that `options.pyramid` names; `stem` has the stem's widths."""
     return RaisedMaps(options.width) if options.pyramid == "vit" else StemMaps(stem)
 

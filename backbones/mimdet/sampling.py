@@ -75,12 +75,14 @@ class TokenSample:
         """The kept ones of `tokens` (B, N, D): (B, K, D)."""
         return tokens if self.order is None else take(tokens, self.order[:, : self.count])
 
-    def fill(self, kept: Tensor, tokens: Tensor, stand_ins: Callable[[Tensor], Tensor]) -> Tensor:
-        """`kept` (B, K, E) in their cells, and in the others `stand_ins` of `tokens`: (B, N, E)."""
-        if self.order is None:
-            return kept
-        others = stand_ins(take(tokens, self.order[:, self.count :]))  # (B, N - K, E)
-        return put_back(torch.cat([kept, others.to(kept.dtype)], dim=1), self.order)
+    def dropped(self, tokens: Tensor) -> Tensor | None:
+        """The dropped ones of `tokens` (B, N, D): (B, N - K, D); None where all are kept."""
+        return None if self.order is None else take(tokens, self.order[:, self.count :])
+
+    def merge(self, kept: Tensor, others: Tensor) -> Tensor:
+        """`kept` (B, K, E) and `others` (B, N - K, E) on their own cells: (B, N, E)."""
+        tokens = torch.cat([kept, others.to(kept.dtype)], dim=1)
+        return tokens if self.order is None else put_back(tokens, self.order)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from backbones.options.base import BackboneOptions, Norm
 from backbones.options.effects import Role
 from backbones.options.transformer import unfit_blocks, unfit_heads
 
+Form = Literal["li2021", "vit", "conv"]
+
 
 class ViTFPNOptions(BackboneOptions):
     """Options of the plain baseline; the defaults are Li et al.'s Base."""
 
-    form: Literal["li2021", "vit", "conv"] = "li2021"
+    form: Form = "li2021"
     """Li et al. 2021, ViT-Adapter's "ViT" rows, or its "ViTDet" rows with convolutions."""
     width: Annotated[int, Field(ge=4, multiple_of=4), Role.SIZE] = 768
     """Width of the tokens."""

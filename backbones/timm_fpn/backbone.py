@@ -15,7 +15,6 @@ windows in all but the last blocks of its stages; the weights are the same, memo
 with the square of the image.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from backbones.contract import Backbone, Level, Padding, ParameterRule
 from backbones.key_maps.rename import KeyMap
+from backbones.key_maps.template import template
 from backbones.key_maps.timm_classifiers import timm_to_features
 from backbones.layers.fpn import FPN
 from backbones.layers.norm import ChannelLayerNorm
@@ -49,6 +49,11 @@ def convnext_layer(stage: int, block: int, blocks: Sequence[int]) -> int:
     return (1, 2, 3 + block // 3, 3 + groups)[stage]
 
 
+def within(module: str, name: str) -> dict[str, str] | None:
+    """Holes of the template `module` if `name` is such a module or inside one, else None."""
+    return template(module).match(name) or template(f"{module}.{{rest}}").match(name)
+
+
 def stage_maps(body: Any, images: Tensor) -> list[Tensor]:
     """The last four maps of a timm model, finest first."""
     maps: list[Tensor] = body.forward_intermediates(
@@ -70,7 +75,8 @@ def nothing(body: Any) -> None:
 class Family:
     """What the models of one timm module have in common.
 
-    `stages`: pattern of names within the stages, with the stage and, inside a block, its index.
+    `stage`, `block`: templates of the modules that are the stages, with the hole `s`, and their
+        blocks, with `b` too.
     `first`: the number that names give the first stage.
     `after`: parts behind the last map, which are dropped.
     `smallest`: the model that `tiny` takes; None where timm has none of a few million parameters.
@@ -80,9 +86,10 @@ class Family:
     `settings`: keyword arguments of timm's constructor.
     """
 
-    stages: str
     after: tuple[str, ...]
     smallest: str | None
+    stage: str = "stages.{s}"
+    block: str = "stages.{s}.blocks.{b}"
     first: int = 0
     tables: str | None = None
     out_eps: float | None = None
@@ -93,11 +100,10 @@ class Family:
     layer: Callable[[int, int, Sequence[int]], int] = block_by_block
 
 
-BLOCKS = r"stages\.(\d+)(?:\.blocks\.(\d+))?"
-
 FAMILIES = {
     "swin_transformer": Family(
-        r"layers\.(\d+)(?:\.blocks\.(\d+))?",
+        stage="layers.{s}",
+        block="layers.{s}.blocks.{b}",
         after=("norm", "head"),
         smallest="swin_tiny_patch4_window7_224",
         tables="relative_position_bias_table",
@@ -107,16 +113,16 @@ FAMILIES = {
         prepare=free_of_image_size,
     ),
     "convnext": Family(
-        BLOCKS,
         after=("norm_pre", "head"),
         smallest="convnext_atto",
         out_eps=1e-6,
         layer=convnext_layer,
     ),
-    "pvt_v2": Family(BLOCKS, after=("head",), smallest="pvt_v2_b0"),
-    "resnet": Family(r"layer(\d+)(?:\.(\d+))?", after=("fc",), smallest="resnet10t", first=1),
+    "pvt_v2": Family(after=("head",), smallest="pvt_v2_b0"),
+    "resnet": Family(
+        stage="layer{s}", block="layer{s}.{b}", after=("fc",), smallest="resnet10t", first=1
+    ),
     "mvitv2": Family(
-        BLOCKS,
         after=("norm", "head"),
         smallest=None,
         tables="rel_pos_{h|w}",
@@ -208,17 +214,16 @@ class TimmFPN(Backbone):
         if stage == 0:
             return 0
         if block is None:  # a stage's own layers stand before its blocks, except PVTv2's last norm
-            ends = re.match(self.family.stages + r"\.norm\.", inner) is not None
-            block = self.blocks[stage - 1] - 1 if ends else 0
+            block = self.blocks[stage - 1] - 1 if within(f"{self.family.stage}.norm", inner) else 0
         return self.family.layer(stage - 1, block, self.blocks)
 
     def place(self, name: str) -> tuple[int, int | None]:
         """Stage, 1 to 4 or 0 for the stem, and block index of a name inside the body."""
-        found = re.match(self.family.stages, name)
+        block = within(self.family.block, name)
+        found = block or within(self.family.stage, name)
         if found is None:
             return 0, None
-        stage = int(found[1]) - self.family.first + 1
-        return stage, None if found[2] is None else int(found[2])
+        return int(found["s"]) - self.family.first + 1, int(block["b"]) if block else None
 
     def count_blocks(self) -> tuple[int, ...]:
         """Blocks of each stage."""

@@ -12,29 +12,14 @@ Papers: Li et al. 2021 (arXiv:2111.11429); ViT-Adapter (arXiv:2205.08534), table
     convolutions      none                    none                    residual, after four blocks
     positions         sine-cosine, learned    learned                 learned
     padding           one square              multiple of 32          multiple of 32
-"""
 
-from typing import Any
+`ViTFPN(options)`, the backbone `vit_fpn`, makes an instance of the class of `options.form`.
+"""
 
 from backbones.options.vit_fpn import ViTFPNOptions
 from backbones.vit_fpn.li2021 import Li2021
-from backbones.vit_fpn.plain import PlainViTFPN
+from backbones.vit_fpn.plain import ViTFPN
 from backbones.vit_fpn.vit_baseline import ViTBaseline
 from backbones.vit_fpn.vitdet_baseline import ViTDetBaseline
 
-__all__ = ["ViTFPN", "ViTFPNOptions"]
-
-FORMS: dict[str, type[Li2021 | ViTBaseline]] = {
-    "li2021": Li2021,
-    "vit": ViTBaseline,
-    "conv": ViTDetBaseline,
-}
-"""By the words of `ViTFPNOptions.form`."""
-
-
-class ViTFPN(PlainViTFPN):
-    """The backbone `vit_fpn`: an instance is one of the class that `options.form` names."""
-
-    def __new__(cls, options: ViTFPNOptions) -> Any:
-        """The backbone in its form."""
-        return FORMS[options.form](options)
+__all__ = ["Li2021", "ViTBaseline", "ViTDetBaseline", "ViTFPN", "ViTFPNOptions"]

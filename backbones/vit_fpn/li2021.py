@@ -22,7 +22,7 @@ from backbones.layers.pos_embed import sine_cosine_table
 from backbones.layers.relative_positions import table_bias
 from backbones.options.transformer import PATCH, quarter_ends
 from backbones.options.vit_fpn import ViTFPNOptions
-from backbones.vit_fpn.plain import PRETRAINED, PlainViTFPN
+from backbones.vit_fpn.plain import PRETRAINED, ViTFPN
 
 
 def offset_table(side: int, heads: int) -> nn.Parameter:
@@ -30,11 +30,11 @@ def offset_table(side: int, heads: int) -> nn.Parameter:
     return nn.Parameter(zeros((2 * side - 1) ** 2, heads))
 
 
-class Li2021(PlainViTFPN):
+class Li2021(ViTFPN, form="li2021"):
     """The pyramid reads the last block of each quarter; positions start as sines and cosines."""
 
     def __init__(self, options: ViTFPNOptions) -> None:
-        super().__init__(options, layer_scale=None)
+        super().__init__(options)
         table = sine_cosine_table(options.width, options.grid)[:, 1:]
         self.pos_embed = nn.Parameter(table.roll(options.width // 2, dims=2))  # rows, then columns
         has_windows, has_whole = options.window in self.windows, None in self.windows
@@ -74,12 +74,12 @@ class Li2021(PlainViTFPN):
         grid = self.embed(images)  # (B, 3, H, W) -> (B, h, w, D)
         biases = self.biases(*grid.shape[1:3])
         recompute, ends = self.options.checkpoint_activations, quarter_ends(self.options.depth)
-        read = []
+        grids = []
         for i, (block, side) in enumerate(zip(self.blocks, self.windows, strict=True)):
             grid = apply_block(block, grid, biases[side], recompute=recompute)
             if i in ends:
-                read.append(grid)
-        return read
+                grids.append(grid)
+        return grids
 
     def biases(self, height: int, width: int) -> dict[int | None, Tensor]:
         """What attention adds to its logits, by the window's side; computed once for all blocks."""

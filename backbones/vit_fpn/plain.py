@@ -1,4 +1,4 @@
-"""What the three published forms share: a windowed plain ViT, four scales by deconvolution, an FPN.
+"""Base of the three published forms: a windowed plain ViT, four scales by deconvolution, an FPN.
 
 Shapes, for B images of H x W pixels and a ViT of width D:
     grid    (B, H/16, W/16, D), the same through all blocks
@@ -7,7 +7,7 @@ Shapes, for B images of H x W pixels and a ViT of width D:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ from backbones.layers.patch_embed import PatchEmbed
 from backbones.layers.pos_embed import resize_table
 from backbones.layers.windows import LatePaddedAttention
 from backbones.options.transformer import TINY_PYRAMID, TINY_VIT, chosen_blocks, quarter_ends
-from backbones.options.vit_fpn import ViTFPNOptions
+from backbones.options.vit_fpn import Form, ViTFPNOptions
 
 PRETRAINED = ("pos_embed", "{patch_embed|blocks}.{rest}")
 """Parameters of the ViT, by templates of their names."""
@@ -31,21 +31,44 @@ def window_sides(options: ViTFPNOptions) -> list[int | None]:
     return [None if i in whole else options.window for i in range(options.depth)]
 
 
-class PlainViTFPN(Backbone):
-    """Patch embedding, windowed and global blocks, four scales, feature pyramid network."""
+class ViTFPN(Backbone):
+    """Patch embedding, windowed and global blocks, four scales, feature pyramid network.
+
+    `ViTFPN(options)` is an instance of the subclass that `options.form` names.
+    """
 
     Options = ViTFPNOptions
     options: ViTFPNOptions
     pos_embed: nn.Parameter
+    forms: ClassVar[dict[Form, type["ViTFPN"]]] = {}
+    """The published forms, filled by the subclasses that name theirs."""
+    layer_scale: ClassVar[float | None] = None
+    """Initial LayerScale of every block; None for none."""
 
-    def __init__(self, options: ViTFPNOptions, layer_scale: float | None) -> None:
+    def __init_subclass__(cls, form: Form | None = None) -> None:
+        """Register a published form; other subclasses name none."""
+        super().__init_subclass__()
+        if form is not None:
+            ViTFPN.forms[form] = cls
+
+    def __new__(cls, options: ViTFPNOptions) -> "ViTFPN":
+        """An instance of `cls`, or for `ViTFPN` itself, of the class of `options.form`."""
+        return super().__new__(ViTFPN.forms[options.form] if cls is ViTFPN else cls)
+
+    def __getnewargs__(self) -> tuple[ViTFPNOptions]:
+        """What `copy` and `pickle` call `__new__` with."""
+        return (self.options,)
+
+    def __init__(self, options: ViTFPNOptions) -> None:
         super().__init__(options)
         width = options.width
         self.windows = window_sides(options)
         rates = drop_rates(options.drop_path, options.depth)
         self.patch_embed = PatchEmbed(width)
         self.blocks = nn.ModuleList(
-            ViTBlock(width, LatePaddedAttention(width, options.heads, window), rate, layer_scale)
+            ViTBlock(
+                width, LatePaddedAttention(width, options.heads, window), rate, self.layer_scale
+            )
             for window, rate in zip(self.windows, rates, strict=True)
         ).apply(initialise)
         self.scale = DeconvScales(width)
@@ -85,12 +108,12 @@ class PlainViTFPN(Backbone):
         """Grids (B, h, w, D) for the levels, finest first: after the last block of each quarter."""
         grid = self.embed(images)
         recompute, ends = self.options.checkpoint_activations, quarter_ends(self.options.depth)
-        read = []
+        grids = []
         for i, block in enumerate(self.blocks):
             grid = apply_block(block, grid, recompute=recompute)
             if i in ends:
-                read.append(grid)
-        return read
+                grids.append(grid)
+        return grids
 
     def scaled(self, grids: list[Tensor]) -> list[Tensor]:
         """Maps of strides 4, 8, 16 and 32, (B, D, H/s, W/s), of four grids."""

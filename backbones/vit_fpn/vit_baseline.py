@@ -18,9 +18,8 @@ from backbones.key_maps.mmdet_detectors import release_to_baseline
 from backbones.key_maps.rename import KeyMap
 from backbones.key_maps.timm_classifiers import timm_vit
 from backbones.options.vit_fpn import ViTFPNOptions
-from backbones.vit_fpn.plain import PRETRAINED, PlainViTFPN
+from backbones.vit_fpn.plain import PRETRAINED, ViTFPN
 
-LAYER_SCALE = 1.0
 NORM_EPS = 1e-6
 
 
@@ -35,11 +34,13 @@ def initialise_like_mmdet(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class ViTBaseline(PlainViTFPN):
+class ViTBaseline(ViTFPN, form="vit"):
     """The pyramid reads the last block of each quarter, after a LayerNorm per level."""
 
+    layer_scale = 1.0
+
     def __init__(self, options: ViTFPNOptions) -> None:
-        super().__init__(options, layer_scale=LAYER_SCALE)
+        super().__init__(options)
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + options.grid**2, options.width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.norms = nn.ModuleList(nn.LayerNorm(options.width, eps=NORM_EPS) for _ in range(4))

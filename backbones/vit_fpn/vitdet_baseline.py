@@ -47,7 +47,7 @@ class ConvResidual(nn.Module):
         return grid + self.norm3(self.conv3(maps)).permute(0, 2, 3, 1)
 
 
-class ViTDetBaseline(ViTBaseline):
+class ViTDetBaseline(ViTBaseline, form="conv"):
     """All levels read the last block; some blocks are followed by a residual convolution."""
 
     def __init__(self, options: ViTFPNOptions) -> None:

@@ -1,6 +1,6 @@
 """From a decoded image to the network's input: flips, random crop or jitter, resizing.
 
-MIMDet section 4 (DETR's augmentation): flip; then, with a probability, resize and cut a random
+MIMDet, section 3 (DETR's augmentation): flip; then, with a probability, resize and cut a random
 window; then resize to a random short side with a longest side. Images are resized by PIL's bilinear
 filter on 8-bit pixels, as detectron2 does: another filter costs released weights accuracy.
 

@@ -36,7 +36,7 @@ class BackboneSection(BaseModel):
 
 
 class Crop(Section):
-    """Random resize and crop before the final resize (MIMDet section 4, as in DETR)."""
+    """Random resize and crop before the final resize (MIMDet, section 3, as in DETR)."""
 
     probability: Share = 0.5
     """Fraction of images that are cropped."""

@@ -80,7 +80,9 @@ def test_class_of_version_1_is_refused_with_the_edit_to_make(monkeypatch, member
         "replace `from_options` by `__init__(self, options)`, which starts with "
         "`super().__init__(options)`; replace the attribute `tokens` by "
         "`tokens_seen(height, width)`; name the option that --ratio sets in "
-        "`Options.token_sampling`; and set `contract = 2`."
+        "`Options.token_sampling`; write key maps and the `names` (not `pattern`) of a "
+        "`ParameterRule` as templates such as `blocks.{i}.{rest}`, not regular expressions; and "
+        "set `contract = 2`."
     )
 
 

@@ -1,5 +1,8 @@
 """The three published forms of the plain baseline: options, promises, published sizes."""
 
+import pickle
+from copy import deepcopy
+
 import pytest
 import torch
 from detectors import MMDET_HEAD, detector_on
@@ -7,7 +10,7 @@ from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 
 from backbones.key_maps.rename import rename
-from backbones.vit_fpn import ViTFPN, ViTFPNOptions
+from backbones.vit_fpn import Li2021, ViTBaseline, ViTDetBaseline, ViTFPN, ViTFPNOptions
 from heads.options import HeadOptions
 from mimdet_cli.engine.optim import rates
 from mimdet_cli.recipe.schema import Optimizer
@@ -56,6 +59,44 @@ def parameters(options, head):
     with torch.device("meta"):
         model = detector_on(ViTFPN(options), 80, head)
     return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [("li2021", Li2021), ("vit", ViTBaseline), ("conv", ViTDetBaseline)]
+)
+def test_options_choose_the_class_and_every_form_is_a_vit_fpn(form, kind):
+    backbone = small(form)
+    assert type(backbone) is kind
+    assert isinstance(backbone, ViTFPN)
+    assert issubclass(kind, ViTFPN)
+
+
+def test_every_form_has_its_class():
+    assert tuple(ViTFPN.forms) == FORMS
+
+
+@pytest.mark.parametrize("base", [ViTFPN, ViTBaseline])
+def test_a_subclass_makes_its_own_instances_and_leaves_the_forms_alone(base):
+    before = dict(ViTFPN.forms)
+
+    class Mine(base):
+        pass
+
+    mine = Mine(ViTFPNOptions(**SMALL, form="conv"))
+    assert type(mine) is Mine
+    assert not hasattr(mine, "convs")
+    assert ViTFPN.forms == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_copy_is_of_the_same_form_with_the_same_weights(form):
+    backbone = small(form)
+    for copied in (deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):
+        assert type(copied) is type(backbone)
+        assert copied.options == backbone.options
+        found, expected = copied.state_dict(), backbone.state_dict()
+        assert list(found) == list(expected)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_li_2021_has_the_official_number_of_parameters():

@@ -1,4 +1,4 @@
-"""Templates match whole names, fill them, and refuse what is no template with what to write."""
+"""Templates match whole names, fill them, and refuse anything else with an example."""
 
 import pytest
 
@@ -33,22 +33,54 @@ def test_a_template_matches_whole_names_and_fills_them_again(text, name, holes):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "instead"),
+    "pattern",
     [
-        (r"stem\..*", "stem.{rest}"),
-        (r"blocks\.\d+\.ls\d\.gamma", "blocks.{i}.ls{j}.gamma"),
-        (r"(?:encoder|decoder)\.(.*)", "{encoder|decoder}.{rest}"),
-        (r".*\.bias", "{path}.bias"),
-        (r"(?P<stage>[012]\.)?fc", None),
-        (r"blocks.\1", None),
+        r"stem\..*",
+        r"(?:encoder|decoder)\.(.*)",
+        r".*\.bias",
+        r"blocks.\1",
+        "a|b",
+        "{a*|b}.c",
+        "{kind:a|.+}.c",
     ],
 )
-def test_a_regular_expression_is_refused_with_the_template_to_write(pattern, instead):
+def test_a_regular_expression_is_refused_with_an_example_of_a_template(pattern):
     with pytest.raises(TemplateError) as caught:
         ParameterRule(pattern)
-    says = str(caught.value)
-    assert says.startswith(f"'{pattern}' is a regular expression; rules are templates such as")
-    assert says.endswith(f": write '{instead}'." if instead else "{leaf}'.")
+    assert str(caught.value) == (
+        f"'{pattern}' is a regular expression; write a template such as "
+        "'blocks.{i}.{norm1|norm2}.{leaf}'."
+    )
+
+
+@pytest.mark.parametrize("text", ["a.{i", "a.i}", "a.{q|", "a.{i}}", "a.{b{i}}"])
+def test_a_brace_without_its_partner_is_named_as_such(text):
+    with pytest.raises(TemplateError) as caught:
+        template(text)
+    assert str(caught.value).startswith(f"'{text}' has a brace without its partner, or a hole in")
+
+
+@pytest.mark.parametrize(
+    ("hole", "says"),
+    [
+        ("{}", "name it, as in 'blocks.{i}"),
+        ("{2}", "name it, as in 'blocks.{i}"),
+        ("{:a|b}", "write one name before ':', as in '{kind:cls|reg}'."),
+        ("{a|b:c}", "write one name before ':', as in '{kind:cls|reg}'."),
+        ("{2:a|b}", "write one name before ':', as in '{kind:cls|reg}'."),
+    ],
+)
+def test_a_hole_needs_a_name_unless_it_lists_words(hole, says):
+    with pytest.raises(TemplateError) as caught:
+        template(f"x.{hole}")
+    assert str(caught.value).startswith(f"'x.{hole}' has the hole '{hole}'; {says}")
+
+
+@pytest.mark.parametrize("hole", ["{x|}", "{|x}", "{x||y}", "{|}", "{kind:x|}", "{kind:}"])
+def test_an_empty_word_is_named_as_such(hole):
+    with pytest.raises(TemplateError) as caught:
+        template(hole)
+    assert str(caught.value).startswith(f"'{hole}' has an empty word in the hole '{hole}'; remove")
 
 
 @pytest.mark.parametrize(
@@ -57,15 +89,13 @@ def test_a_regular_expression_is_refused_with_the_template_to_write(pattern, ins
         ({"a.{i}": "b.{j}"}, "'b.{j}' has the hole '{j}', which 'a.{i}' does not fill; it has {i}"),
         ({"a": "b.{i}"}, "it has no holes"),
         ({"a.{i}.{i}": "b"}, "two holes with the same name"),
-        ({"a.{}": "b"}, "has the hole '{}'; give it a name"),
-        ({"a.{leaf": "b"}, "is a regular expression"),
-        ({"a.{q|}": "b"}, "is a regular expression"),
+        ({"a": "b.{leaf"}, "'b.{leaf' has a brace without its partner"),
         ({"a": 3}, "'a' has the rule 3; give a template, Drop, Stack or Trim"),
         ({"a.{i}": Stack("b.{i}", ("q", "k"))}, "needs the hole '{part}'"),
         ({"a.{part}": Stack("b.{part}", ("q", "k"))}, "has the hole '{part}'"),
     ],
 )
-def test_wrong_rule_is_reported_when_the_map_is_made(rules, says):
+def test_a_wrong_rule_is_told_when_the_map_is_made(rules, says):
     with pytest.raises(TemplateError) as caught:
         KeyMap(rules)
     assert says in str(caught.value)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backbones.key_maps.detectron2_detectors import release_to_mimdet
-from backbones.key_maps.mae import MAE_DECODER_LAYERS, mae_to_mimdet
+from backbones.key_maps.mae import mae_to_mimdet
 from backbones.key_maps.rename import Drop, KeyMap, rename
 from backbones.mimdet import MIMDet, MIMDetOptions
 
@@ -13,6 +13,7 @@ SMALL = {
     "channels": 8,
 }  # fmt: skip
 TENSOR = torch.zeros(1)
+MAE_DECODER_LAYERS = 8
 BLOCK = [
     f"{part}.{kind}"
     for part in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
