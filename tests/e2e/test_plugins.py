@@ -208,7 +208,7 @@ def test_plugin_that_fails_when_it_is_built_is_named_with_its_line(
     ]
 
 
-def test_rule_that_is_a_regular_expression_is_refused_with_the_template_to_write(
+def test_rule_that_is_a_regular_expression_is_refused_with_an_example_of_a_template(
     mimdet, sites, on_path, shapes, tmp_path
 ):
     on_path("late")
@@ -218,7 +218,7 @@ def test_rule_that_is_a_regular_expression_is_refused_with_the_template_to_write
     assert outcome.code == 5
     what, where, _ = outcome.err.splitlines()[-3:]
     assert what.startswith("error: the backbone 'late_regex' failed: TemplateError: '(patch_embed|")
-    assert what.endswith("write '{patch_embed|blocks}.{rest}'.")
+    assert what.endswith("; write a template such as 'blocks.{i}.{norm1|norm2}.{leaf}'.")
     assert where.startswith(f"  at:  {sites / 'late' / 'mimdet_late_regex.py'}, line ")
 
 

@@ -373,7 +373,9 @@ WRONG = (
     Wrong(MistypesARule, "rules", ("'block.{rest}' matches 0 of 34 parameters",)),
     Wrong(InventsARate, "rules", ("has the rate 'pre-trained', promised one of",)),
     Wrong(FillsNoHole, "key_maps", ("has the hole '{rest}', which 'layer{i}.{leaf}' does not",)),
-    Wrong(MapsByARegularExpression, "key_maps", ("write 'layer{i}.{rest}'",)),
+    Wrong(
+        MapsByARegularExpression, "key_maps", ("is a regular expression; write a template such as",)
+    ),
     Wrong(LosesPrecision, "bf16", ("in the L2 norm, allowed 0.05",)),
     Wrong(MakesFloat32Itself, "bf16", ("scatter", "wrong_backbones.py:")),
     Wrong(
