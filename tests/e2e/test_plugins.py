@@ -256,7 +256,7 @@ def test_listing_names_both_owners_of_a_name_and_keeps_ours(mimdet, sites, on_pa
     assert outcome.err == (
         "warning: 'vitdet' is mimdet's own backbone; "
         "use usurper:vitdet for the one from usurper 1.0.\n"
-        "warning: 'twin' is claimed by Twin.One 1.0 and twin_two 1.0: write twin-one:twin or "
+        "warning: 'twin' is registered by Twin.One 1.0 and twin_two 1.0: write twin-one:twin or "
         "twin-two:twin.\n"
     )
 
