@@ -1,11 +1,12 @@
 """Predict on image files and folders; write drawings and a COCO results file."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mimdet_cli.errors import DataError
+from mimdet_cli.errors import DataError, RecipeError
 from mimdet_cli.evaluation.results import write_predictions
 from mimdet_cli.files import make_folder, replacing
 from mimdet_cli.jobs.detector import load_detector
@@ -65,6 +66,7 @@ def predict(
     Unreadable files are reported and skipped. Image ids number the files from 1, in order.
     """
     files = list(_files(inputs))
+    _refuse_input_folder(out, [*inputs, *(file.parent for file in files)])
     detector = load_detector(run, device=device)
     checkpoint = detector.checkpoint
     progress.say(f"checkpoint {checkpoint.folder} (step {checkpoint.step})")
@@ -119,10 +121,29 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def _refuse_input_folder(out: Path, folders: Sequence[Path]) -> None:
+    """Drawings never go where the images are: they would replace some, or be read as images."""
+    if out.exists() and any(folder.is_dir() and folder.samefile(out) for folder in folders):
+        raise RecipeError(
+            "--out is a folder of the images; drawings could overwrite them.",
+            where=str(out),
+            fix="give another folder.",
+        )
+
+
 def _drawing_names(files: Sequence[Path]) -> list[str]:
-    """A PNG name for each file; duplicate stems are numbered."""
+    """A PNG name for each file, all different even where case does not count.
+
+    Equal stems are numbered by the position of their files, and further where that is taken.
+    """
     stems = [file.stem for file in files]
-    return [
-        f"{stem}.png" if stems.count(stem) == 1 else f"{stem}-{i}.png"
-        for i, stem in enumerate(stems, 1)
-    ]
+    counts = Counter(stem.casefold() for stem in stems)
+    taken = {stem for stem, count in counts.items() if count == 1}
+    names = []
+    for position, stem in enumerate(stems, 1):
+        name, number = stem, position
+        while counts[stem.casefold()] > 1 and (name == stem or name.casefold() in taken):
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.casefold())
+        names.append(f"{name}.png")
+    return names

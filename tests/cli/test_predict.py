@@ -86,6 +86,36 @@ def test_files_of_equal_name_get_drawings_of_their_own(mimdet, trained, shapes, 
     assert names == ["000000-1.png", "000000-2.png"]
 
 
+def test_numbered_drawings_leave_the_names_of_others_alone(mimdet, trained, shapes, tmp_path):
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    for name in ("a-2.jpg", "a.jpg", "a.png", "B.jpg", "b.png"):
+        shutil.copy(shapes / "val" / "000001.jpg", inputs / name)
+    outcome = mimdet("predict", trained, inputs, "--out", tmp_path / "out", "--json")
+    assert outcome.code == 0, outcome.err
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert names == ["B-1.png", "a-2.png", "a-3.png", "a-4.png", "b-5.png"]
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_drawings_never_go_where_the_images_are(mimdet, trained, shapes, tmp_path, given):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(shapes / "val" / "000001.jpg", photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    (tmp_path / "link").symlink_to(photos)
+    inputs = photos if given == "folder" else photos / "a.png"
+    outcome = mimdet("predict", trained, inputs, "--out", tmp_path / "link")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines() == [
+        "error: --out is a folder of the images; drawings could overwrite them.",
+        f"  at:  {tmp_path / 'link'}",
+        "  fix: give another folder.",
+    ]
+    assert [path.name for path in photos.iterdir()] == ["a.png"]
+    assert (photos / "a.png").read_bytes() == before
+
+
 def test_unreadable_file_is_reported_and_the_rest_goes_on(mimdet, trained, shapes, tmp_path):
     inputs = tmp_path / "in"
     inputs.mkdir()
