@@ -68,7 +68,9 @@ class Reader:
             program.chmod(0o755)
         self.environment = {
             **{key: value for key, value in os.environ.items() if key != "MIMDET_PLUGINS"},
-            "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(
+                map(str, (self.programs, self.python.parent, os.environ["PATH"]))
+            ),
             "MIMDET_WEIGHTS": str(root / "weights"),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",

@@ -177,7 +177,7 @@ def test_gated_repository_refuses_a_token_whose_user_has_not_accepted(machine, h
     repo = hub.repos[BASE]
     repo.gated, repo.admitted = True, False
     machine.env["HF_TOKEN"] = TOKEN
-    outcome = refused(machine.run("pull", "mae-base"), "yours has not")
+    outcome = refused(machine.run("pull", "mae-base"), "this token's user has not")
     assert machine.blobs() == []
     repo.admitted = True
     assert machine.suggested(outcome).code == 0
