@@ -127,6 +127,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def git_sha1(path: Path) -> str:
+    """Hexadecimal SHA-1 by which git, and so the Hub, names a file that is stored without LFS."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Hard-link `source` to `target`, or copy it where links are not supported."""
     try:

@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass
 class Hub:
-    """What is served, the faults, and what was asked for."""
+    """What is served, the faults, what was asked for, and headers `stated` about every file."""
 
     url: str = ""
     cdn: str = ""
@@ -49,10 +49,11 @@ class Hub:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     ranges: list[int] = field(default_factory=list)
+    stated: dict[str, str] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forget everything."""
-        for one in (self.repos, self.blobs, self.faults, self.requests, self.ranges):
+        for one in (self.repos, self.blobs, self.faults, self.requests, self.ranges, self.stated):
             one.clear()
 
     def serve(self, repo: str, content: bytes, *, file="model.safetensors", ref="main") -> str:
@@ -205,6 +206,7 @@ class Handler(BaseHTTPRequestHandler):
                 "X-Repo-Commit": commit,
                 "X-Linked-Size": str(len(files[file])),
                 "X-Linked-Etag": f'"{digest}"',
+                **self.hub.stated,
             },
         )
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mimdet_cli.errors import WeightsError
-from mimdet_cli.files import sha256
+from mimdet_cli.files import git_sha1, sha256
 from mimdet_cli.progress import Counter, Progress
 from mimdet_cli.weights.fetch_errors import HubFile, explained
+from mimdet_cli.weights.hub_answers import checked_answers
 
-SHA256_DIGITS = 64
 MEGA = 1e6
 
 
@@ -46,7 +46,7 @@ def offer(wanted: HubFile) -> Offer:
     """Commit and size of the file, without fetching it."""
     from huggingface_hub import hf_hub_download
 
-    with explained(wanted):
+    with explained(wanted), checked_answers(wanted):
         found = hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision, dry_run=True)
         return Offer(found.commit_hash, found.file_size or 0, found.is_cached)
 
@@ -111,7 +111,7 @@ def discard(path: Path) -> None:
 def _download(wanted: HubFile, found: Offer, progress: Progress, *, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
-    with explained(wanted):
+    with explained(wanted), checked_answers(wanted):
         if found.cached and not force:
             return Path(hf_hub_download(wanted.repo, wanted.file, revision=found.commit))
         megabytes = max(1, ceil(found.bytes / MEGA))
@@ -127,17 +127,14 @@ def _download(wanted: HubFile, found: Offer, progress: Progress, *, force: bool)
 
 
 def _stated(path: Path) -> str | None:
-    """The hash that the Hub states: large files are named after it in the cache."""
-    if not path.is_symlink():
-        return None
-    name = path.readlink().name
-    return name if len(name) == SHA256_DIGITS else None
+    """The hash that the Hub states: files are named after it in a cache with links."""
+    return path.readlink().name if path.is_symlink() else None
 
 
 def _hashed(path: Path, found: Offer) -> Fetched | None:
-    """The file with its hash; None if that is not the one that the Hub states."""
-    digest = sha256(path)
-    if _stated(path) not in (None, digest):
+    """The file with its SHA-256; None if it does not have the hash that the Hub states."""
+    digest, stated = sha256(path), _stated(path)
+    if stated is not None and stated not in (digest, git_sha1(path)):
         return None
     return Fetched(path, found.commit, digest, fresh=not found.cached)
 
