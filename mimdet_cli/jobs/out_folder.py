@@ -15,6 +15,12 @@ def choose_folder(out: Path | None, name: str, *, resume: bool) -> Path:
                 where="resume",
                 fix="give its folder as out.",
             )
+        if Path(name).name != name or not name.isprintable():  # it may be someone else's recipe
+            raise RecipeError(
+                f"the name {name!r} cannot be part of a folder's name.",
+                where="name",
+                fix="use letters, digits, - and _, or give the run folder as out.",
+            )
         return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     if out.exists() and not out.is_dir():
         raise RecipeError("the run folder is a file.", where=str(out), fix="give another folder.")

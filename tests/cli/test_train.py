@@ -47,6 +47,19 @@ def test_empty_or_new_folder_is_taken(tmp_path, resume):
     assert choose_folder(tmp_path / "new", "demo", resume=resume) == tmp_path / "new"
 
 
+@pytest.mark.parametrize("name", ["../../ESCAPED", "/tmp/x", "a/b", "a\nb", "\x1b[31mred"])
+def test_name_of_a_recipe_leads_nowhere(mimdet, tiny, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    outcome = mimdet("train", tiny, "--set", f"name={json.dumps(name)}")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines() == [
+        f"error: the name {name!r} cannot be part of a folder's name.",
+        "  at:  name",
+        "  fix: use letters, digits, - and _, or give the run folder as out.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_negative_seed_is_refused(mimdet):
     outcome = mimdet("train", "demo", "--seed", "-1")
     assert outcome.code == 2
