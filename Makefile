@@ -29,7 +29,7 @@ demo: $(STAMPS)/mimdet
 	@echo "run folder, with pictures: $(RUN)"
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 slow: $(STAMPS)/dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(WORKERS) --dist load $(PYTEST_ARGS)

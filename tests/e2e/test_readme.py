@@ -49,6 +49,7 @@ RANDOM = ["--set", "init.weights=null"]
 BRIEF = changes(
     {"train": {"epochs": None, "steps": 2, "evals": 1, "saves": 1, "batch": 2, "log_every": 1}}
 )
+ONE_SEED = [*SMALL, *BRIEF, *RANDOM, "--seeds", "1"]
 SHORTER: dict[tuple[str, ...], Sequence[str]] = {
     ("install", "."): ["--no-deps", "--no-build-isolation"],
     ("data", "demo"): ["--train", "8", "--val", "4"],
@@ -57,17 +58,12 @@ SHORTER: dict[tuple[str, ...], Sequence[str]] = {
     ("train", "mine.yaml"): [*SMALL, *BRIEF, *RANDOM],
     ("train", "base_50pct"): [*SMALL, *BRIEF, *RANDOM],
     ("convert", "mimdet_base.pth"): SMALL,
-    **{
-        ("ablate", "sampling-ratio", "--data", "coco", "--out", out): [
-            *SMALL,
-            *BRIEF,
-            *RANDOM,
-            "--seeds",
-            "1",
-        ]
-        for out in ("runs/ratio", "shared/ratio")
-    },
-    ("ablate", "sampling-ratio", "--base"): [*BRIEF, "--data", "shapes"],
+    ("ablate", "sampling-ratio", "--data", "coco", "--out", "runs/ratio"): ONE_SEED,
+    ("ablate", "sampling-ratio", "--data", "coco", "--out", "shared/ratio"): [
+        *ONE_SEED,
+        "--commands",
+    ],
+    ("ablate", "sampling-ratio", "--base"): ["--data", "shapes", "--plan"],
     ("ablate", "backbones", "--base"): ["--data", "shapes", "--seeds", "1", "--plan"],
     ("ablate", "wider.yaml"): [*BRIEF, "--data", "shapes", "--seeds", "1"],
     ("profile",): [*NARROW, "--size", "64x64"],
