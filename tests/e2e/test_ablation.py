@@ -58,6 +58,9 @@ def start(folder, shapes, *options, name="mine.yaml", out="out"):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job's is off
     )
 
 

@@ -43,7 +43,10 @@ def changes(values: Mapping[str, Mapping[str, object]]) -> list[str]:
 
 SMALL = changes({key: TINY[key] for key in ("backbone", "head", "data")})
 NARROW = changes(
-    {"backbone": {"width": 96, "depth": 4, "heads": 2, "square": 64}, "head": TINY["head"]}
+    {
+        "backbone": {"width": 96, "depth": 4, "heads": 2, "square": None},
+        "head": TINY["head"],
+    }
 )
 RANDOM = ["--set", "init.weights=null"]
 BRIEF = changes(
